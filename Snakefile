@@ -1,0 +1,55 @@
+# Matter Out of Place: every page executed, then the book. `make book` runs this; on a cluster:
+#   snakemake --executor slurm --jobs 20 --config scale=laptop
+import sys
+from pathlib import Path
+
+SCALE = config.get("scale", "laptop")
+THREADS = int(config.get("threads", 1))  # of torch and numba, for each page
+OTAD = f"{sys.executable} -m otad.publish"
+EXECUTED = f"_build/executed/{SCALE}"
+
+
+def sources(folder, pattern):
+    return sorted(str(path) for path in Path(folder).rglob(pattern) if "__pycache__" not in path.parts)
+
+
+PAGES = [Path(name).stem for name in sources("notebooks", "[0-9]*.py")]
+PACKAGE = [name for name in sources("src/otad", "*.*") if "/publish/" not in name] + ["requirements.txt"]
+EXECUTION = ["src/otad/publish/notebooks.py", "src/otad/publish/execute.py"]
+PROSE = sources("book", "*.*") + sources("src/otad/publish", "*.*") + ["_config.yml", "_toc.yml", "CONTRIBUTING.md"]
+
+
+wildcard_constraints:
+    page=r"\d\d_\w+",
+
+
+rule book:
+    input:
+        "_build/book.done",
+
+
+# The output is the receipt (seconds, memory, versions), written last. The notebook beside it is not named as output because
+# Snakemake deletes outputs before a job: the last good one stays until a better one replaces it.
+rule execute:
+    input:
+        notebook="notebooks/{page}.py",
+        package=PACKAGE,
+        execution=EXECUTION,
+    output:
+        f"{EXECUTED}/{{page}}.json",
+    threads: THREADS
+    shell:
+        "{OTAD} execute {wildcards.page} --scale {SCALE} --threads {threads} --output {EXECUTED}/{wildcards.page}.ipynb"
+
+
+# The HTML is built beside _build/html and replaces it in one step; the marker says that it is whole.
+rule html:
+    input:
+        expand(f"{EXECUTED}/{{page}}.json", page=PAGES),
+        PROSE,
+    output:
+        touch("_build/book.done"),
+    params:
+        scale=SCALE,
+    shell:
+        "{OTAD} html --scale {params.scale}"

@@ -1,0 +1,52 @@
+"""Anomaly detectors, one method a file: what they all return and what they all can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a detector says about N images; higher = more anomalous.
+
+    maps         : (N,H,W) tensor, one value a pixel of the image, in the method's own unit.
+    image_scores : (N,) tensor, one value an image.
+
+    Raises ValueError where the two do not belong together.
+    """
+
+    maps: Tensor
+    image_scores: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse maps and scores of different numbers of images."""
+        if self.maps.ndim != 3 or self.image_scores.shape != self.maps.shape[:1]:
+            raise ValueError(
+                f"maps of shape {tuple(self.maps.shape)} with image_scores of shape "
+                f"{tuple(self.image_scores.shape)}: expected (N,H,W) and (N,)."
+            )
+
+    @classmethod
+    def of_maps(cls, maps: Tensor) -> Self:
+        """Score every image by the maximum of its map, as all but one of the papers do."""
+        return cls(maps, torch.amax(maps, dim=(1, 2)))
+
+
+class Detector(Protocol):
+    """Scores images (N,3,H,W) in [0,1]. A zero-shot method is this and no more."""
+
+    def score(self, images: Tensor) -> Scores:
+        """Return one map and one score an image."""
+        ...
+
+
+class TrainableDetector(Detector, Protocol):
+    """A detector that first looks at normal images; what it learns is kept in names that end in `_`."""
+
+    def fit(self, images: Tensor) -> Self:
+        """Learn from normal images (N,3,H,W) in [0,1]; raises ValueError for none."""
+        ...

@@ -1,0 +1,96 @@
+"""Three ways to compare the patch around a pixel with the whole map: moments, histograms, matched samples.
+
+FCA paper, Sec. 3.2: Eq. 2, 3 and 4, with the conventions of the authors' code: the map is padded by
+reflection, Gaussian weights sum to 1, and errors are averaged over channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from otad.methods.matching import Reference, check_features, gaussian, matched_map
+from otad.transport import Ties
+
+
+def moments(
+    features: Tensor, patch_size: int, sigma: float = 6.0, powers: Sequence[int] = (1, 2, 3, 4)
+) -> Tensor:
+    """Compare local moments with their average over the map.
+
+    FCA Eq. 2 with Gaussian weights and higher powers: the mean over channels and powers p of
+    (G_σ ∗ F^p − average of G_σ ∗ F^p)². The moments are raw ones, not central.
+
+    features : (C,h,w) tensor. patch_size : T, odd. sigma : of the weights, in map pixels.
+
+    Returns (h,w) ≥ 0. Raises ValueError for features that are not finite (C,h,w), a patch that is even or
+    larger than the map, sigma ≤ 0, and no powers.
+    """
+    check_features(features, patch_size)
+    if not powers:
+        raise ValueError("powers is empty: expected at least one, such as (1,).")
+    total = torch.zeros_like(features[0])
+    for power in powers:
+        local = _blur(features**power, patch_size, sigma)
+        total += (local - local.mean(dim=(1, 2), keepdim=True)).square().mean(dim=0)
+    return total / len(powers)
+
+
+def histogram(features: Tensor, patch_size: int, sigma: float = 6.0, bins: int = 10) -> Tensor:
+    """Compare local histograms with their average over the map by the earth mover's distance.
+
+    FCA Eq. 3. Each channel is scaled to [0,1]; votes are weighted by a Gaussian; the distance is the mean
+    over bins of the absolute difference of the cumulative histograms, then the mean over channels.
+
+    features : (C,h,w) tensor; worked on one channel at a time, in about 16 · bins · h · w bytes.
+
+    Returns (h,w) in [0,1], 1 = everything moved over the full range. Raises ValueError as `moments`, and for
+    bins < 2.
+    """
+    check_features(features, patch_size)
+    if bins < 2:
+        raise ValueError(f"bins is {bins}: expected at least 2.")
+    edges = torch.arange(bins, device=features.device)[:, None, None]
+    total = torch.zeros_like(features[0])
+    for channel in features:
+        scaled = (channel - channel.min()) / (channel.max() - channel.min() + 1e-8)
+        # Votes for "this bin or a lower one": their blur is the cumulative histogram already.
+        votes = (torch.floor(0.999 * bins * scaled) <= edges).to(features.dtype)
+        local = _blur(votes, patch_size, sigma)
+        total += (local - local.mean(dim=(1, 2), keepdim=True)).abs().mean(dim=0)
+    return total / len(features)
+
+
+def sample_weighted_wasserstein(
+    features: Tensor,
+    patch_size: int,
+    sigma: float = 6.0,
+    reference: Reference = "median",
+    n_references: int = 1,
+    k: int | None = None,
+    ties: Ties = "mean",
+    seed: int = 0,
+) -> Tensor:
+    """Match the values of each patch with a reference by rank; weigh the errors by nearness to the centre.
+
+    FCA Eq. 4: S(x,y) = Σ_{p ∈ P_xy} M(p; P_xy) g_σ(p − (x,y)). With equal weights this would be W₁.
+
+    features : (C,h,w) tensor. reference, n_references, k, ties, seed : as in
+               `otad.methods.matching.matched_map`.
+
+    Returns (h,w) ≥ 0 in units of the features. Raises ValueError as `matched_map`, and for sigma ≤ 0.
+    """
+    check_features(features, patch_size)
+    weights = features.new_zeros(patch_size**2, patch_size**2)
+    weights[patch_size**2 // 2] = gaussian(patch_size, sigma).flatten().to(features)  # to the centre alone
+    return matched_map(features, weights, reference, n_references, k, ties, seed)
+
+
+def _blur(x: Tensor, size: int, sigma: float) -> Tensor:
+    """Average (B,h,w) over Gaussian-weighted patches, the border reflected; rows and columns in turn."""
+    line = gaussian(size, sigma).sum(dim=0).to(x)
+    padded = F.pad(x[:, None], (size // 2,) * 4, mode="reflect")
+    return F.conv2d(F.conv2d(padded, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1))[:, 0]

@@ -1,0 +1,20 @@
+"""From notebooks to the checked book. Used by the Makefile and the Snakefile only; knows no method.
+
+notebooks → executed (`notebooks.py`, `execute.py`) → staged (`stage.py`, `pages.py`, `audit.py`) → HTML (`build.py`) → checked
+(tests/test_book.py with `expected.py`, `links.py`, `browser.py`).
+"""
+
+from pathlib import Path
+
+
+def root() -> Path:
+    """Return the repository's root, which must be the working directory."""
+    here = Path.cwd()
+    if not (here / "_toc.yml").is_file():
+        raise ValueError(f"{here} holds no _toc.yml: run this from the root of the repository")
+    return here
+
+
+def pages() -> list[str]:
+    """Return the names of all notebook pages, in order."""
+    return sorted(path.stem for path in (root() / "notebooks").glob("[0-9]*.py"))

@@ -1,0 +1,93 @@
+"""Command line of the build: `python -m otad.publish --help`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one step of the build; errors the author can mend are one message and exit status 1."""
+    options = parser().parse_args(arguments)
+    try:
+        STEPS[options.step](options)
+    except (ValueError, RuntimeError) as error:
+        print(f"otad: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser: one sub-command a step."""
+    top = argparse.ArgumentParser(prog="otad.publish", description=__doc__)
+    steps = top.add_subparsers(dest="step", required=True)
+    for name, text in HELP.items():
+        step = steps.add_parser(name, help=text)
+        step.add_argument("--scale", default="laptop", help="smoke, laptop or paper")
+        if name == "book":
+            step.add_argument("--cores", type=int, default=2)
+        if name == "execute":
+            step.add_argument("page", help="the page's name, as 10_the_idea_of_fca")
+            step.add_argument("--output", type=Path, required=True)
+            step.add_argument("--threads", type=int, default=1)
+    return top
+
+
+HELP = {
+    "book": "execute what changed and build the book",
+    "execute": "execute one page",
+    "html": "build the HTML from the executed pages",
+    "pair": "write the .ipynb beside each .py",
+    "accept": "write the recorded values as the expected ones",
+    "results": "regenerate the long runs",
+}
+
+
+def _book(options: argparse.Namespace) -> None:
+    from otad.publish.build import book
+
+    book(options.scale, options.cores)
+
+
+def _execute(options: argparse.Namespace) -> None:
+    from otad.publish.build import DONE, START
+    from otad.publish.execute import execute
+
+    print(START, options.page, flush=True)
+    cost = execute(options.page, options.scale, options.output, options.threads)
+    print(DONE, options.page, f"{cost['seconds']:.1f} s, {cost['peak_memory_mb']:.0f} MB", flush=True)
+
+
+def _html(options: argparse.Namespace) -> None:
+    from otad.publish.build import html
+
+    html(options.scale)
+
+
+def _pair(_: argparse.Namespace) -> None:
+    from otad.publish.notebooks import pair
+
+    for path in pair():
+        print("wrote", path.name)
+
+
+def _accept(options: argparse.Namespace) -> None:
+    from otad.publish.expected import accept
+
+    print("wrote", accept(options.scale))
+
+
+def _results(_: argparse.Namespace) -> None:
+    print("There is no long run yet: results/ is empty and every page computes all it shows.")
+
+
+STEPS = {
+    "book": _book,
+    "execute": _execute,
+    "html": _html,
+    "pair": _pair,
+    "accept": _accept,
+    "results": _results,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Execute one page with papermill and keep a clean, reproducible notebook with what it cost."""
+
+import json
+import logging
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import papermill
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+from otad import scale as scales
+from otad.publish.notebooks import checked_parameters, read, renumber, to_bytes
+
+VERSIONS = ("otad", "numpy", "torch", "torchvision", "pot", "scikit-learn", "umap-learn", "matplotlib")
+
+
+class PageError(RuntimeError):
+    """A page raised; the message names page, cell and error."""
+
+
+def execute(
+    page: str, scale: str, output: Path, threads: int = 1, kernel: str = "python3", **parameters: Any
+) -> dict:
+    """Run a page at a scale and write `output` (and its cost beside it, as .json) in one step.
+
+    Raises PageError with page, cell number and message, and leaves an earlier output untouched.
+    Returns the cost: seconds, peak memory of the kernel in MB, scale, threads, versions, date.
+    """
+    scales.check(scale)
+    notebook = read(page)
+    parameters = checked_parameters(notebook, {"scale": scale, **parameters})
+    environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+    os.environ.update(environment, PYTHONHASHSEED="0")
+    start = time.perf_counter()
+    executed = run(notebook, page, parameters, kernel)
+    cost = {
+        "page": page,
+        "scale": scale,
+        "seconds": round(time.perf_counter() - start, 2),
+        "peak_memory_mb": round(_peak_memory_mb(), 1),
+        "threads": threads,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+    }
+    write(output, to_bytes(clean(executed)))
+    write(output.with_suffix(".json"), json.dumps(cost, indent=1).encode())
+    return cost
+
+
+def run(notebook: NotebookNode, page: str, parameters: dict[str, Any], kernel: str) -> NotebookNode:
+    """Execute in an empty directory: a page may rely on nothing but the installed package."""
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as empty:
+        try:
+            return papermill.execute_notebook(
+                notebook,
+                None,
+                parameters=parameters,
+                kernel_name=kernel,
+                language="python",
+                progress_bar=False,
+                cwd=empty,
+                extra_arguments=["--IPKernelApp.log_level=40"],
+            )
+        except PapermillExecutionError as error:
+            source = "\n".join(f"    {line}" for line in error.source.splitlines())
+            raise PageError(
+                f"notebooks/{page}.py, code cell {error.exec_count} raised {error.ename}: {error.evalue}\n{source}"
+            ) from None
+
+
+def _peak_memory_mb() -> float:
+    """Return the largest memory of any finished child process: the kernel."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def clean(notebook: NotebookNode) -> NotebookNode:
+    """Remove what differs from run to run, so that two executions give the same bytes (timings apart)."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+        if cell.cell_type == "code":
+            cell.outputs = _merge_streams(cell.outputs)
+    return renumber(notebook)
+
+
+def _merge_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and output.output_type == "stream" == last.output_type
+            and output.name == last.name
+        ):
+            last.text += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
+def without_timings(notebook: NotebookNode) -> NotebookNode:
+    """Empty the outputs of cells tagged `timing`: what is left must be the same in every run."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "timing" in cell.metadata.get("tags", []):
+            cell.outputs = []
+    return notebook
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file in one step: a killed run leaves the old file or the new, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*"):  # by a run that was killed
+        left.unlink(missing_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(content)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)

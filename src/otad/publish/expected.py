@@ -1,0 +1,94 @@
+"""The regression test of the book: what the pages recorded, beside what was accepted."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from otad.publish import root
+from otad.publish.execute import write
+from otad.publish.records import read_all
+
+# What of a verdict is compared exactly; its interval moves with the last digits of a machine, its word must not.
+EXACT = ("claim", "verdict", "kind", "n")
+ABSOLUTE = 1e-9
+
+
+def path(scale: str) -> Path:
+    """Return where the accepted values of a scale are kept."""
+    return root() / "tests" / "expected" / f"{scale}.json"
+
+
+def current(scale: str) -> dict[str, dict[str, Any]]:
+    """Return key to {page, value, tolerance, timing, bounds} of the last build at this scale."""
+    return {
+        key: {"page": page.name, **{k: v for k, v in entry.items() if k != "key"}}
+        for page in read_all(scale)
+        for key, entry in page.records.items()
+    }
+
+
+def accept(scale: str) -> Path:
+    """Write the recorded values as the expected ones. Timings are not kept: they belong to a machine."""
+    kept = {
+        key: {"page": e["page"], "value": _kept(e["value"]), "tolerance": e["tolerance"]}
+        for key, e in sorted(current(scale).items())
+        if not e["timing"]
+    }
+    target = path(scale)
+    write(target, (json.dumps(kept, indent=1, ensure_ascii=False) + "\n").encode())
+    return target
+
+
+def _kept(value: Any) -> Any:
+    """Of a verdict keep what is compared: the exact parts and the mean margin."""
+    if isinstance(value, dict) and "verdict" in value:
+        return {k: value[k] for k in (*EXACT, "mean") if k in value}
+    return value
+
+
+def differences(scale: str) -> list[str]:
+    """Return a line for every recorded value that is missing, new or off; none when all is as accepted."""
+    target = path(scale)
+    if not target.is_file():
+        raise ValueError(f"{target} does not exist: look at the book, then `make accept SCALE={scale}`")
+    expected, now = json.loads(target.read_text(encoding="utf-8")), current(scale)
+    lines = [
+        f"{key}: expected by {expected[key]['page']}, not recorded" for key in expected if key not in now
+    ]
+    for key, entry in now.items():
+        if entry["timing"]:
+            lines += _out_of_bounds(key, entry)
+        elif key not in expected:
+            lines.append(f"{key}: recorded by {entry['page']}, not accepted yet")
+        else:
+            tolerance = expected[key]["tolerance"]
+            lines += [
+                f"{key} ({entry['page']}): {d}"
+                for d in _unlike(expected[key]["value"], _kept(entry["value"]), tolerance)
+            ]
+    return lines
+
+
+def _out_of_bounds(key: str, entry: dict[str, Any]) -> list[str]:
+    low, high = entry.get("bounds") or (None, None)
+    value = entry["value"]
+    if (low is not None and value < low) or (high is not None and value > high):
+        return [f"{key} ({entry['page']}): {value:.3g} is outside [{low}, {high}]"]
+    return []
+
+
+def _unlike(expected: Any, now: Any, tolerance: float, where: str = "") -> list[str]:
+    """Return where two JSON values differ, numbers by more than `tolerance` of the expected one."""
+    if isinstance(expected, dict) and isinstance(now, dict) and expected.keys() == now.keys():
+        return [line for k in expected for line in _unlike(expected[k], now[k], tolerance, f"{where}.{k}")]
+    if isinstance(expected, list) and isinstance(now, list) and len(expected) == len(now):
+        pairs = enumerate(zip(expected, now, strict=True))
+        return [line for i, (e, n) in pairs for line in _unlike(e, n, tolerance, f"{where}[{i}]")]
+    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (expected, now))
+    same = math.isclose(expected, now, rel_tol=tolerance, abs_tol=ABSOLUTE) if numeric else expected == now
+    return (
+        []
+        if same
+        else [f"{where.lstrip('.')} expected {expected!r}, got {now!r} (tolerance {tolerance:g})".lstrip()]
+    )

@@ -1,0 +1,190 @@
+"""The pages written last, from what the others recorded: Ledger, Figures and tables, Status."""
+
+import html
+from collections import Counter
+
+from otad import ledger
+from otad.publish.records import Page
+
+PAPERS = {"fca": "FCA", "benchmark": "Benchmark", "ttad": "TTAD", "foct": "FOCT", "pradot": "PRADOT"}
+KINDS = {"margins": "measured", "proof": "proved numerically", "published": "read off the printed numbers"}
+
+
+def html_table(
+    head: list[str], rows: list[list[str]], ids: list[str] | None = None, cards: bool = False
+) -> str:
+    """Return an HTML table that scrolls inside itself; `ids` are anchors of the rows; cells are HTML already."""
+    names = "otad-table otad-cards" if cards else "otad-table"
+    lines = [f"<div class='otad-scroll'><table class='{names}'>", "<thead><tr>"]
+    lines += [f"<th>{name}</th>" for name in head] + ["</tr></thead>", "<tbody>"]
+    for i, row in enumerate(rows):
+        anchor = f" id='{ids[i]}'" if ids else ""
+        lines.append(f"<tr{anchor}>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>")
+    return "\n".join([*lines, "</tbody></table></div>"])
+
+
+def link(page: Page) -> str:
+    """Return a link from a generated page to a notebook page."""
+    return f"<a href='../notebooks/{page.name}.html'>{html.escape(page.title)}</a>"
+
+
+def word(verdict: str) -> str:
+    """Return a verdict as a coloured word."""
+    return f"<span class='otad-word {verdict}'>{verdict}</span>"
+
+
+def verdicts(run: list[Page]) -> dict[str, tuple[Page, dict]]:
+    """Return claim id to (page, verdict); a claim that two pages judge raises ValueError."""
+    found: dict[str, tuple[Page, dict]] = {}
+    for page in run:
+        for claim_id, verdict in page.verdicts.items():
+            if claim_id in found:
+                raise ValueError(f"{claim_id} is judged by {found[claim_id][0].name} and by {page.name}")
+            found[claim_id] = (page, verdict)
+    return found
+
+
+def holm_words(judged: dict[str, tuple[Page, dict]]) -> dict[str, str]:
+    """Return claim id to the verdict after Holm's adjustment over all claims judged by an interval."""
+    measured = {c: v for c, (_, v) in judged.items() if v["kind"] == "margins"}
+    adjusted = ledger.holm([v["p"] for v in measured.values()])
+    words = {}
+    for (claim_id, verdict), p in zip(measured.items(), adjusted, strict=True):
+        sure = p < 1 - ledger.CONFIDENCE and verdict["n"] >= ledger.MIN_SEEDS
+        words[claim_id] = (
+            f"{word(('holds' if verdict['mean'] > 0 else 'fails') if sure else 'inconclusive')} (p = {p:.2g})"
+        )
+    return words
+
+
+def ledger_page(run: list[Page], scale: str) -> str:
+    """Return the page with all 100 claims: place, verdict, effect, interval, link."""
+    judged = verdicts(run)
+    adjusted = holm_words(judged)
+    claims = ledger.claims()
+    counts = Counter(v["verdict"] for _, v in judged.values())
+    tests = sum(v["kind"] == "margins" for _, v in judged.values())
+    alpha = (1 - ledger.CONFIDENCE) / 2
+    parts = [
+        "# Ledger",
+        f"All {len(claims)} claims of the five papers, each beside its verdict at *{scale}* scale. "
+        f"{len(judged)} {'is' if len(judged) == 1 else 'are'} judged so far: {counts['holds']} hold, {counts['fails']} fail, "
+        f"{counts['inconclusive']} inconclusive. The other {len(claims) - len(judged)} are **untested**: no page of this book "
+        "has tried them yet, and the table says what a test needs.",
+        "A verdict tests the *claim*, on our data. It does not reproduce the paper's number, "
+        "unless the scale is *paper*. How to read one: [Welcome](welcome.md).",
+        ":::{note}\n**How many of these may be luck?** A claim that is exactly neutral gets a false *holds* from a 95 % interval "
+        f"in {100 * alpha:.1f} % of all tests, and a false *fails* as often: a hundred such tests invite {100 * alpha:.1f} false "
+        f"*holds*. So far {tests} {'claim is' if tests == 1 else 'claims are'} judged by an interval. "
+        "The line *Holm* repeats the verdict after Holm's adjustment {cite}`holm1979` over all of them, which keeps the chance of even one false verdict below 5 %. Proofs and readings of "
+        "printed tables have no interval and need none.\n:::",
+    ]
+    for paper, name in PAPERS.items():
+        own = claims[claims["paper"] == paper]
+        ids = [str(c) for c in own["id"]]
+        rows = [_claim_row(claim._asdict(), judged, adjusted) for claim in own.itertuples()]
+        tested = sum(c in judged for c in ids)
+        parts.append(f"## {name}: {tested} of {len(ids)} judged")
+        parts.append(
+            html_table(["claim", "statement", f"at {scale} scale", "evidence"], rows, ids, cards=True)
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _claim_row(claim: dict, judged: dict[str, tuple[Page, dict]], adjusted: dict[str, str]) -> list[str]:
+    """Return the cells of one claim: id and place, statement, verdict, evidence with the page's link."""
+    first = [
+        f"<strong>{claim['id']}</strong><br>{html.escape(claim['where'])}",
+        html.escape(claim["statement"]),
+    ]
+    if claim["id"] not in judged:
+        return [*first, word("untested"), f"needs {html.escape(claim['needs'])}"]
+    page, verdict = judged[claim["id"]]
+    evidence = [f"{KINDS[verdict['kind']]}: {html.escape(verdict['effect'])}"]
+    evidence += [html.escape(verdict[k]) for k in ("resampling", "why") if verdict[k]]
+    holm = f"<br>Holm: {adjusted[claim['id']]}" if claim["id"] in adjusted else ""
+    return [*first, word(verdict["verdict"]) + holm, "<br>".join([*evidence, link(page)])]
+
+
+def figures_page(run: list[Page]) -> str:
+    """Return the page that says where each figure, table and algorithm of the papers is regenerated."""
+    shown: dict[str, list[Page]] = {}
+    for page in run:
+        for name in dict.fromkeys(page.shows):
+            shown.setdefault(name, []).append(page)
+    table = ledger.figures()
+    known = {f"{row.paper} {row.id}" for row in table.itertuples()}
+    unknown = sorted(set(shown) - known)
+    if unknown:
+        raise ValueError(
+            f"pages claim to show {unknown}, which figures.csv does not list; it has e.g. 'fca Figure 3'"
+        )
+    parts = [
+        "# Figures and tables",
+        f"The five papers have {len(table)} figures, tables and algorithms. {len(shown)} of them have their page in this book so far.",
+    ]
+    for paper, name in PAPERS.items():
+        rows = []
+        for row in table[table["paper"] == paper].itertuples():
+            where = "<br>".join(link(page) for page in shown.get(f"{row.paper} {row.id}", []))
+            rows.append(
+                [
+                    f"<strong>{row.id}</strong>",
+                    html.escape(str(row.shows)),
+                    where or word("untested").replace("untested<", "not yet<"),
+                ]
+            )
+        parts += [f"## {name}", html_table(["", "what it shows", "page"], rows, cards=True)]
+    return "\n\n".join(parts) + "\n"
+
+
+def status_page(run: list[Page], scale: str) -> str:
+    """Return the page with seconds, memory, versions and date of every executed page."""
+    rows = [
+        [
+            link(page),
+            f"{page.cost['seconds']:.1f}",
+            f"{page.cost['peak_memory_mb']:.0f}",
+            page.cost["scale"],
+            str(page.cost["threads"]),
+            page.cost["date"].replace("T", " ").replace("+00:00", " UTC"),
+        ]
+        for page in run
+    ]
+    versions = {name: v for page in run for name, v in page.cost["versions"].items()}
+    machines = sorted({page.cost["machine"] for page in run})
+    seconds = sum(page.cost["seconds"] for page in run)
+    peak = max(page.cost["peak_memory_mb"] for page in run)
+    listed = ", ".join(f"{name} {v}" for name, v in versions.items())
+    return (
+        "\n\n".join(
+            [
+                "# Status",
+                f"What it cost to compute this book at *{scale}* scale: {len(run)} pages, {seconds:.0f} seconds one after the other, "
+                f"at most {peak:.0f} MB of memory for one page. Kernel start and imports are counted in.",
+                html_table(["page", "seconds", "peak MB", "scale", "threads", "executed"], rows),
+                f"Machine: {'; '.join(machines)}. Versions: {listed}.",
+            ]
+        )
+        + "\n"
+    )
+
+
+def substitutions(run: list[Page]) -> dict[str, str]:
+    """Return the numbers that prose pages cite as {{ name }}."""
+    counts = Counter(v["verdict"] for _, v in verdicts(run).values())
+    shown = {name for page in run for name in page.shows}
+    return {
+        "n_claims": str(len(ledger.claims())),
+        "n_judged": str(sum(counts.values())),
+        "n_hold": str(counts["holds"]),
+        "n_fail": str(counts["fails"]),
+        "n_inconclusive": str(counts["inconclusive"]),
+        "n_numbers": f"{len(ledger.numbers()):,}",
+        "n_inconsistencies": str(len(ledger.inconsistencies())),
+        "n_figures": str(len(ledger.figures())),
+        "n_shown": str(len(shown)),
+        "n_pages": str(len(run)),
+        "total_seconds": f"{sum(page.cost['seconds'] for page in run):.0f}",
+        "peak_mb": f"{max(page.cost['peak_memory_mb'] for page in run):.0f}",
+    }

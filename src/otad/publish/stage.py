@@ -1,0 +1,80 @@
+"""Lay out _build/src, the tree that jupyter-book reads: prose, executed notebooks, generated pages, MathJax."""
+
+import shutil
+from importlib.metadata import files
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from otad.publish import pages, records, root
+from otad.publish.audit import audit_page
+from otad.publish.notebooks import colab_link
+from otad.publish.pages import figures_page, ledger_page, status_page, substitutions
+
+BANNER = (
+    "Smoke scale: every page ran on a handful of tiny images to show that it runs. "
+    "The numbers and verdicts mean nothing; <code>make book</code> computes the real ones."
+)
+
+
+def stage(scale: str) -> Path:
+    """Write the staged tree anew and return it."""
+    home, target = root(), root() / "_build" / "src"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(home / "book", target / "book", ignore=shutil.ignore_patterns(".*"))
+    shutil.copy(home / "CONTRIBUTING.md", target)
+    shutil.copy(home / "_toc.yml", target)
+    (target / "_static").mkdir()
+    shutil.copy(Path(__file__).with_name("book.css"), target / "_static" / "otad.css")
+    _mathjax(target / "vendor" / "mathjax")
+    (target / "notebooks").mkdir()
+    for page in pages():
+        notebook = nbformat.read(records.folder(scale) / f"{page}.ipynb", as_version=4)
+        notebook.cells[0].source += f"\n\n[Open this page in Colab]({colab_link(page)})"
+        nbformat.write(for_sphinx(notebook), target / "notebooks" / f"{page}.ipynb")
+    run = records.read_all(scale)
+    for name, text in {
+        "ledger": ledger_page(run, scale),
+        "audit": audit_page(),
+        "figures": figures_page(run),
+        "status": status_page(run, scale),
+    }.items():
+        (target / "book" / f"{name}.md").write_text(text, encoding="utf-8")
+    (target / "_config.yml").write_text(config(scale, substitutions(run)), encoding="utf-8")
+    return target
+
+
+def config(scale: str, cited: dict[str, str]) -> str:
+    """Return _config.yml with the numbers that prose cites, and with a banner at smoke scale."""
+    settings = yaml.safe_load((root() / "_config.yml").read_text(encoding="utf-8"))
+    settings["sphinx"]["config"]["myst_substitutions"] = cited
+    if scale == "smoke":
+        settings["html"]["announcement"] = BANNER
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def for_sphinx(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Hand each picture's alt text to myst-nb, which reads it from its cell; one picture a cell.
+
+    A picture without alt text, and a cell with two pictures, raise ValueError.
+    """
+    for cell in notebook.cells:
+        pictures = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+        if not pictures:
+            continue
+        alts = [o.metadata.get("image/png", {}).get("alt", "") for o in pictures]
+        if len(alts) > 1 or not alts[0]:
+            raise ValueError(
+                f"a cell must show one figure, by plotting.show with alt text; this one has {alts}:\n{cell.source}"
+            )
+        cell.metadata["mystnb"] = {"image": {"alt": alts[0]}}
+    return notebook
+
+
+def _mathjax(target: Path) -> None:
+    """Copy MathJax out of its package: one file, so that mathematics is drawn without a network."""
+    package = files("sphinx-mathjax-offline") or []
+    script = next(Path(str(f.locate())) for f in package if f.name == "tex-svg-full.js")
+    target.mkdir(parents=True)
+    shutil.copy(script, target)

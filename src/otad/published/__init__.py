@@ -1,0 +1,1 @@
+"""The published facts as package data: numbers, claims, figures, inconsistencies, protocols."""

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from otad.methods.matching import gaussian, reference_values
+from otad.methods.patch_statistics import histogram, moments, sample_weighted_wasserstein
+from otad.transport import matching_errors, wasserstein_1d
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "fca_authors.npz"
+CASES = ["uniform_16x24_T3", "uniform_32x40_T9", "smooth_24x45_T5"]
+
+
+@pytest.fixture(params=CASES)
+def golden(request):
+    """Features, patch size, and a comparison with what the authors' code returns, away from the border."""
+    with np.load(GOLDEN) as file:
+        values = {key.split("/")[1]: file[key] for key in file.files if key.startswith(request.param)}
+    size = int(values["patch_size"])
+    margin = 2 * (size // 2) + 2
+
+    def compare(name, found):
+        inside = (..., slice(margin, -margin), slice(margin, -margin))
+        expected = values[name]
+        np.testing.assert_allclose(found.numpy()[inside], expected[inside], rtol=0, atol=1e-6)
+
+    return torch.tensor(values["features"]), size, compare, values
+
+
+def rand(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def patches(features, size):
+    """All patches (h,w,C,T,T), cut out one by one from the reflected map."""
+    r = size // 2
+    padded = torch.nn.functional.pad(features[None], (r, r, r, r), mode="reflect")[0]
+    h, w = features.shape[1:]
+    return torch.stack(
+        [torch.stack([padded[:, y : y + size, x : x + size] for x in range(w)]) for y in range(h)]
+    )
+
+
+@pytest.mark.parametrize("ties", ["index", "mean"])
+def test_sww_agrees_with_the_authors(golden, ties):
+    features, size, compare, _ = golden
+    compare("sww_sigma6", sample_weighted_wasserstein(features, size, ties=ties))
+
+
+def test_moments_agree_with_the_authors(golden):
+    features, size, compare, _ = golden
+    compare("moments_p1234_sigma6", moments(features, size))
+
+
+def test_histogram_agrees_with_the_authors(golden):
+    features, size, compare, _ = golden
+    compare("histogram_bins10_sigma6", histogram(features, size))
+
+
+def test_median_reference_agrees_with_the_authors(golden):
+    features, size, _, values = golden
+    assert np.array_equal(reference_values(features, size)[0].numpy(), values["median_reference"])
+
+
+def test_moments_are_eq_2():
+    features, g = rand(3, 6, 8), gaussian(5, 2.0)
+    expected = []
+    for power in (1, 3):
+        local = (patches(features, 5) ** power * g).sum(dim=(-2, -1))  # (h,w,C)
+        expected.append((local - local.mean(dim=(0, 1))).square().mean(dim=-1))
+    found = moments(features, 5, sigma=2.0, powers=(1, 3))
+    torch.testing.assert_close(found, torch.stack(expected).mean(dim=0))
+
+
+def test_histogram_is_eq_3():
+    features, g = rand(2, 6, 9), gaussian(3, 2.0)
+    low, high = features.amin(dim=(1, 2)), features.amax(dim=(1, 2))
+    scaled = (patches(features, 3) - low[:, None, None]) / (high - low + 1e-8)[:, None, None]
+    bins = (0.999 * 4 * scaled).floor()
+    local = torch.stack([((bins == b) * g).sum(dim=(-2, -1)) for b in range(4)], dim=-1)  # (h,w,C,4)
+    moved = (local.cumsum(dim=-1) - local.mean(dim=(0, 1)).cumsum(dim=-1)).abs()
+    torch.testing.assert_close(histogram(features, 3, 2.0, bins=4), moved.mean(dim=-1).mean(dim=-1))
+
+
+def test_histogram_does_not_mind_scale_and_offset_of_a_channel():
+    features = rand(3, 9, 12)
+    other = features * torch.tensor([2.0, 7.0, 0.1])[:, None, None] - 3
+    torch.testing.assert_close(histogram(features, 5), histogram(other, 5), atol=1e-6, rtol=0)
+
+
+def test_sww_is_eq_4():
+    features, g = rand(3, 5, 8, seed=2), gaussian(3, 1.5)
+    reference = reference_values(features, 3)[0]
+    errors = matching_errors(patches(features, 3).flatten(-2), reference).mean(dim=-2)
+    expected = (errors * g.flatten()).sum(dim=-1)
+    torch.testing.assert_close(sample_weighted_wasserstein(features, 3, sigma=1.5), expected)
+
+
+def test_sww_with_equal_weights_is_the_wasserstein_distance():
+    """The limit of the histogram for infinitely many bins, and a lower bound of nothing else."""
+    features = rand(2, 7, 9, seed=4)
+    reference = reference_values(features, 5, "median_all")[0]
+    expected = wasserstein_1d(patches(features, 5).flatten(-2), reference).mean(dim=-1)
+    found = sample_weighted_wasserstein(features, 5, sigma=1e6, reference="median_all")
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("method", [moments, histogram, sample_weighted_wasserstein])
+def test_every_statistic_is_zero_on_a_flat_map_and_finds_an_odd_patch(method):
+    flat = torch.full((2, 20, 27), 0.25)
+    assert float(method(flat, 5).abs().max()) < 1e-6
+    odd = flat.clone()
+    odd[1, 4:8, 15:20] = 1.0
+    found = method(odd, 5)
+    assert found.shape == (20, 27)
+    assert found.dtype == torch.float32
+    y, x = divmod(int(found.argmax()), 27)
+    assert 4 <= y < 8
+    assert 15 <= x < 20
+
+
+@pytest.mark.parametrize("method", [moments, histogram, sample_weighted_wasserstein])
+@pytest.mark.parametrize(
+    ("features", "size", "message"),
+    [
+        (torch.rand(2, 9, 11), 4, "odd"),
+        (torch.rand(2, 9, 11), -3, "odd"),
+        (torch.rand(2, 9, 11), 11, "patch_size = 11"),
+        (torch.rand(9, 11), 3, "float tensor"),
+        (torch.rand(2, 9, 11) * torch.nan, 3, "NaN"),
+    ],
+)
+def test_bad_features_are_refused(method, features, size, message):
+    with pytest.raises(ValueError, match=message):
+        method(features, size)
+
+
+def test_bad_settings_are_refused():
+    features = torch.rand(2, 9, 11)
+    with pytest.raises(ValueError, match="at least 2"):
+        histogram(features, 3, bins=1)
+    with pytest.raises(ValueError, match="powers is empty"):
+        moments(features, 3, powers=())
+    for method in (moments, histogram, sample_weighted_wasserstein):
+        with pytest.raises(ValueError, match="sigma is -1"):
+            method(features, 3, sigma=-1)

@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from otad.publish import expected, records
+from otad.publish.execute import PageError, clean, execute, without_timings, write
+
+OUTPUT = Path("_build/executed/smoke/10_page.ipynb")
+
+
+def test_a_page_is_executed_recorded_and_costed(book):
+    cost = execute("10_page", "smoke", OUTPUT)
+    page = records.read_all("smoke")[0]
+    assert page.title == "A page"
+    assert page.records["x"]["value"] == 1.0
+    assert page.cost == cost
+    assert cost["seconds"] > 0
+    assert 50 < cost["peak_memory_mb"] < 5000
+
+
+def test_a_page_that_raises_names_itself_and_leaves_the_old_output(book):
+    write(OUTPUT, b"good")
+    book("10_page", "raise RuntimeError('out of place')")
+    with pytest.raises(
+        PageError, match=r"notebooks/10_page.py, code cell 3 raised RuntimeError: out of place"
+    ):
+        execute("10_page", "smoke", OUTPUT)
+    assert OUTPUT.read_bytes() == b"good"
+    assert [p.name for p in OUTPUT.parent.iterdir()] == ["10_page.ipynb"]
+
+
+def test_unknown_scale_and_parameter_are_refused_before_anything_runs(book):
+    with pytest.raises(ValueError, match="scale is 'tiny'"):
+        execute("10_page", "tiny", OUTPUT)
+    with pytest.raises(ValueError, match="unknown notebook parameter depth"):
+        execute("10_page", "smoke", OUTPUT, depth=3)
+    assert not OUTPUT.exists()
+
+
+def _notebook():
+    new = nbformat.v4
+    streams = [new.new_output("stream", name="stdout", text=t) for t in ("a\n", "b\n")]
+    cell = new.new_code_cell(
+        "x",
+        outputs=[*streams, new.new_output("stream", name="stderr", text="c")],
+        metadata={"tags": ["timing"]},
+    )
+    cell.metadata["execution"] = {"iopub.status.busy": "now"}
+    notebook = new.new_notebook(
+        cells=[cell],
+        metadata={"papermill": {"duration": 1.5}, "language_info": {"name": "python", "version": "3.11"}},
+    )
+    return notebook
+
+
+def test_cleaning_leaves_nothing_of_the_run():
+    notebook = clean(_notebook())
+    assert "papermill" not in notebook.metadata
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert notebook.cells[0].metadata == {"tags": ["timing"]}
+    assert [o.text for o in notebook.cells[0].outputs] == ["a\nb\n", "c"]
+    assert notebook.cells[0].id == "cell-000"
+
+
+def test_timings_are_set_apart():
+    assert without_timings(_notebook()).cells[0].outputs == []
+
+
+def _recorded(value, key="x", **extra):
+    entry = {"key": key, "value": value, "tolerance": 1e-3, "timing": False, "bounds": None, **extra}
+    output = nbformat.v4.new_output("display_data", data={}, metadata={"record": entry})
+    cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell(outputs=[output])]
+    write(OUTPUT, nbformat.writes(nbformat.v4.new_notebook(cells=cells)).encode())
+
+
+def test_a_recorded_value_is_compared_with_the_accepted_one(book):
+    _recorded({"a": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="make accept SCALE=smoke"):
+        expected.differences("smoke")
+    expected.accept("smoke")
+    assert expected.differences("smoke") == []
+    _recorded({"a": [1.0005, 2.0]})
+    assert expected.differences("smoke") == []
+    _recorded({"a": [1.0, 2.1]})
+    assert expected.differences("smoke") == ["x (10_page): a[1] expected 2.0, got 2.1 (tolerance 0.001)"]
+    _recorded(1.0, key="y")
+    assert len(expected.differences("smoke")) == 2
+
+
+def test_a_verdict_is_compared_by_its_word_and_mean(book):
+    verdict = {
+        "claim": "fca-01",
+        "verdict": "holds",
+        "kind": "margins",
+        "n": 5,
+        "mean": 0.5,
+        "p": 1e-7,
+        "effect": "margin 0.5",
+    }
+    _recorded(verdict)
+    expected.accept("smoke")
+    _recorded({**verdict, "p": 3e-7, "effect": "margin 0.500"})
+    assert expected.differences("smoke") == []
+    _recorded({**verdict, "verdict": "fails"})
+    assert expected.differences("smoke") == [
+        "x (10_page): verdict expected 'holds', got 'fails' (tolerance 0.001)"
+    ]
+
+
+def test_a_timing_is_only_held_to_its_bounds(book):
+    _recorded(3.0, timing=True, bounds=[1.0, None])
+    expected.accept("smoke")
+    _recorded(30.0, timing=True, bounds=[1.0, None])
+    assert expected.differences("smoke") == []
+    _recorded(0.5, timing=True, bounds=[1.0, None])
+    assert expected.differences("smoke") == ["x (10_page): 0.5 is outside [1.0, None]"]
+
+
+def test_two_pages_cannot_record_one_key(book):
+    book("11_other", "pass")
+    _recorded(1.0)
+    OUTPUT.with_name("11_other.ipynb").write_bytes(OUTPUT.read_bytes())
+    with pytest.raises(ValueError, match="'x' is recorded by 10_page and by 11_other"):
+        records.read_all("smoke")

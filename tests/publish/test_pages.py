@@ -1,0 +1,109 @@
+import base64
+
+import nbformat
+import pytest
+
+from otad import ledger
+from otad.publish.audit import audit_page
+from otad.publish.pages import figures_page, holm_words, ledger_page, status_page, substitutions, verdicts
+from otad.publish.records import Page
+from otad.publish.stage import config, for_sphinx
+
+
+def _verdict(claim, word, **more):
+    base = {
+        "claim": claim,
+        "verdict": word,
+        "kind": "margins",
+        "effect": "margin 0.1",
+        "why": "",
+        "resampling": "",
+        "n": 5,
+    }
+    return base | {"mean": 0.1, "low": 0.05, "high": 0.15, "p": 0.01} | more
+
+
+@pytest.fixture
+def run():
+    versions = {"python": "3.11", "torch": "2.15"}
+    cost = {
+        "seconds": 3.2,
+        "peak_memory_mb": 512.0,
+        "scale": "laptop",
+        "threads": 1,
+        "date": "2026-01-02T03:04:05+00:00",
+    }
+    cost |= {"machine": "x86_64, 2 cores", "versions": versions}
+    one = Page("10_page", "A <page>", {}, {"fca-17": _verdict("fca-17", "holds")}, ["fca Figure 3"], cost)
+    two = Page("11_page", "Another", {}, {"fca-01": _verdict("fca-01", "fails", mean=-0.1, p=0.04)}, [], cost)
+    return [one, two]
+
+
+def test_the_ledger_lists_all_claims_and_says_which_are_untested(run):
+    text = ledger_page(run, "laptop")
+    assert text.count("<tr id=") == 100
+    assert text.count(">untested<") == 98
+    assert "2 are judged so far: 1 hold, 1 fail, 0 inconclusive" in text
+    assert "../notebooks/10_page.html'>A &lt;page&gt;<" in text
+    assert "invite 2.5 false *holds*" in text
+
+
+def test_holm_takes_a_doubtful_verdict_back(run):
+    words = holm_words(verdicts(run))
+    assert "holds" in words["fca-17"]
+    assert "p = 0.02" in words["fca-17"]
+    run[1].verdicts["fca-02"] = _verdict("fca-02", "holds", p=0.03)
+    assert "inconclusive" in holm_words(verdicts(run))["fca-01"]
+
+
+def test_a_claim_is_judged_once(run):
+    run[1].verdicts["fca-17"] = _verdict("fca-17", "fails")
+    with pytest.raises(ValueError, match="fca-17 is judged by 10_page and by 11_page"):
+        verdicts(run)
+
+
+def test_figures_are_linked_and_unknown_ones_refused(run):
+    text = figures_page(run)
+    assert text.count("<tr><td>") == len(ledger.figures())
+    assert text.count("not yet") == len(ledger.figures()) - 1
+    run[0].shows.append("fca Figure 99")
+    with pytest.raises(ValueError, match="fca Figure 99"):
+        figures_page(run)
+
+
+def test_status_and_cited_numbers_come_from_the_run(run):
+    text = status_page(run, "laptop")
+    assert "2 pages, 6 seconds" in text
+    assert "2026-01-02 03:04:05 UTC" in text
+    assert "torch 2.15" in text
+    cited = substitutions(run)
+    assert (cited["n_judged"], cited["n_hold"], cited["n_fail"], cited["n_shown"]) == ("2", "1", "1", "1")
+
+
+def test_the_audit_shows_both_places():
+    text = audit_page()
+    assert "13 disagree" in text
+    assert text.count("<strong>") == 51
+
+
+def test_the_banner_stands_at_smoke_scale_only():
+    assert "Smoke scale" in config("smoke", {})
+    assert "Smoke scale" not in config("laptop", {})
+
+
+def _cell(*alts):
+    png = base64.b64encode(b"x").decode()
+    outputs = [
+        nbformat.v4.new_output(
+            "display_data", data={"image/png": png}, metadata={"image/png": {"alt": alt} if alt else {}}
+        )
+        for alt in alts
+    ]
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("plot", outputs=outputs)])
+
+
+def test_alt_text_reaches_the_page_and_its_absence_stops_the_book():
+    assert for_sphinx(_cell("A line.")).cells[0].metadata["mystnb"] == {"image": {"alt": "A line."}}
+    for bad in (_cell(""), _cell("one", "two")):
+        with pytest.raises(ValueError, match="one figure, by plotting.show with alt text"):
+            for_sphinx(bad)

@@ -1,0 +1,130 @@
+"""Every page at smoke scale: it runs, twice with the same bytes, and one of them with nothing but the package."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from otad.publish import notebooks, pages, root
+from otad.publish.execute import to_bytes, without_timings
+from otad.publish.records import outputs, read_page
+
+ALONE = "01_one_dimensional_transport"
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Two executions of every page, two processes at a time."""
+    folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+
+    def run(job):
+        folder, page = job
+        command = [
+            sys.executable,
+            "-m",
+            "otad.publish",
+            "execute",
+            page,
+            "--scale",
+            "smoke",
+            "--output",
+            str(folder / f"{page}.ipynb"),
+        ]
+        return subprocess.run(command, capture_output=True, text=True, cwd=root())
+
+    jobs = [(folder, page) for page in pages() for folder in folders]
+    with ThreadPoolExecutor(2) as pool:
+        finished = dict(zip(jobs, pool.map(run, jobs), strict=True))
+    return folders, finished
+
+
+@pytest.mark.parametrize("page", pages())
+def test_page_runs_at_smoke_scale_without_errors_or_warnings(executed, page):
+    (first, _), finished = executed
+    assert finished[first, page].returncode == 0, finished[first, page].stderr
+    for output in outputs(nbformat.read(first / f"{page}.ipynb", as_version=4)):
+        assert output.get("name") != "stderr", output.text
+    assert read_page(first / f"{page}.ipynb").cost["scale"] == "smoke"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_two_executions_give_the_same_bytes(executed, page):
+    first, second = (
+        to_bytes(without_timings(nbformat.read(f / f"{page}.ipynb", as_version=4))) for f in executed[0]
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("page", pages())
+def test_the_paired_notebook_matches_its_source(page):
+    paired = root() / "notebooks" / f"{page}.ipynb"
+    assert paired.is_file(), "run `make notebooks`"
+    assert paired.read_bytes() == to_bytes(notebooks.read(page, colab=True)), (
+        f"{paired.name} is stale: run `make notebooks`"
+    )
+
+
+@pytest.mark.parametrize("page", pages())
+def test_no_page_installs_pins_or_hides(page):
+    source = (root() / "notebooks" / f"{page}.py").read_text(encoding="utf-8")
+    for word in ("pip install", "numpy==", "torch==", "filterwarnings", 'device = "cuda"', "tqdm.auto"):
+        assert word not in source
+
+
+def test_a_paired_notebook_runs_alone_with_only_the_package_installed(tmp_path, monkeypatch):
+    """A new environment with the package's own dependencies, its kernel, an empty directory."""
+    source, alone = root() / "notebooks" / f"{ALONE}.ipynb", tmp_path / "alone"
+    bin_, uv = Path(sys.executable).parent, Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", root()], check=True)
+    wheel = next((tmp_path / "dist").glob("otad-*.whl"))
+    subprocess.run([uv, "venv", "--quiet", "--python", bin_ / "python", alone], check=True)
+    lock = root() / "requirements.txt"
+    install = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        alone / "bin" / "python",
+        "--constraint",
+        _pins(lock, tmp_path),
+    ]
+    subprocess.run([*install, wheel, "ipykernel"], check=True)
+    kernel = tmp_path / "share" / "kernels" / "alone"
+    kernel.mkdir(parents=True)
+    argv = [str(alone / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(
+        json.dumps({"argv": argv, "display_name": "alone", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    done = papermill.execute_notebook(
+        str(source),
+        str(tmp_path / "out.ipynb"),
+        parameters={"scale": "smoke"},
+        kernel_name="alone",
+        language="python",
+        progress_bar=False,
+        cwd=str(tmp_path / "empty"),
+    )
+    assert any("record" in output.get("metadata", {}) for output in outputs(done))
+    assert os.listdir(tmp_path / "empty") == []
+
+
+def _pins(lock, folder):
+    """The locked versions without their hashes, as constraints."""
+    lines = [
+        line.split(" \\")[0]
+        for line in lock.read_text().splitlines()
+        if line and not line.startswith((" ", "#"))
+    ]
+    (folder / "pins.txt").write_text("\n".join(lines) + "\n")
+    return folder / "pins.txt"
