@@ -55,16 +55,28 @@ BLUE, RED, GREEN = plotting.COLORS[:3]
 # %%
 rng = np.random.default_rng(seed)
 x, y = np.sort(rng.random(6)), np.sort(rng.random(6) * 0.8 + 0.3)
-pairings = {"a pairing that crosses": rng.permutation(6), "smallest to smallest": np.arange(6)}
+pairings = {
+    "a pairing that crosses": rng.permutation(6),
+    "smallest to smallest": np.arange(6),
+}
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.4), layout="constrained", sharey=True)
 for ax, (name, pairing) in zip(axes, pairings.items(), strict=True):
     for i, j in enumerate(pairing):
-        ax.annotate("", (y[j], 0), (x[i], 1), arrowprops={"arrowstyle": "->", "color": "0.45"})
+        ax.annotate(
+            "",
+            (y[j], 0),
+            (x[i], 1),
+            arrowprops={"arrowstyle": "->", "color": "0.45"},
+        )
     ax.plot(x, np.ones(6), "o", color=BLUE)
     ax.plot(y, np.zeros(6), "s", color=RED)
-    ax.set(title=f"{name}: mean cost {np.abs(x - y[pairing]).mean():.3f}", xlabel="value", ylim=(-0.2, 1.2))
+    ax.set(
+        title=f"{name}: mean cost {np.abs(x - y[pairing]).mean():.3f}",
+        xlabel="value",
+        ylim=(-0.2, 1.2),
+    )
     ax.set_yticks([0, 1], ["y", "x"])
 plotting.show(
     fig,
@@ -83,7 +95,9 @@ worst_permutation = worst_program = 0.0
 for _ in range(cases):
     x, y = rng.normal(size=6), rng.normal(size=6)
     cheapest = np.abs(x - y[every]).mean(axis=1).min()
-    worst_permutation = max(worst_permutation, abs(float(wasserstein_1d(x, y)) - cheapest))
+    worst_permutation = max(
+        worst_permutation, abs(float(wasserstein_1d(x, y)) - cheapest)
+    )
     x, y = rng.normal(size=13), rng.standard_t(3, size=17)
     program = ot.emd2([], [], np.abs(x[:, None] - y))
     worst_program = max(worst_program, abs(float(wasserstein_1d(x, y)) - program))
@@ -113,11 +127,19 @@ ledger.say(
 brick = data.brick() / 255.0
 T = 40
 patch = brick[100 : 100 + T, 60 : 60 + T].copy()
-others = np.stack([brick[i : i + T, j : j + T] for i in range(150, 460, T) for j in range(0, 460, T // 2)])
+others = np.stack(
+    [
+        brick[i : i + T, j : j + T]
+        for i in range(150, 460, T)
+        for j in range(0, 460, T // 2)
+    ]
+)
 paint = np.abs(np.arange(T)[:, None] - 0.6 * np.arange(T) - 8) < 1
 paint[:, :8] = paint[:, 32:] = False
 patch[paint] = 0.85
-reference = others[wasserstein_1d(others.reshape(-1, T * T), patch.ravel()).argmin()]
+reference = others[
+    wasserstein_1d(others.reshape(-1, T * T), patch.ravel()).argmin()
+]
 ranked = np.sort(reference.ravel())
 errors = matching_errors(patch.ravel(), ranked).reshape(T, T).numpy()
 w1 = float(wasserstein_1d(patch.ravel(), reference.ravel()))
@@ -127,7 +149,9 @@ ledger.record("p01_paint_error", errors[paint].mean())
 ledger.record("p01_elsewhere_error", errors[~paint].mean())
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 4, figsize=(9, 2.5), layout="constrained", width_ratios=[1, 1, 1.3, 1.2])
+fig, axes = plt.subplots(
+    1, 4, figsize=(9, 2.5), layout="constrained", width_ratios=[1, 1, 1.3, 1.2]
+)
 for ax, picture, title in zip(
     axes[:2], (patch, reference), ("patch, painted", "reference patch"), strict=True
 ):
@@ -136,7 +160,9 @@ for ax, picture, title in zip(
 percent = 100 * (np.arange(T * T) + 0.5) / T**2
 axes[2].plot(percent, np.sort(patch.ravel()), color=BLUE, label="patch")
 axes[2].plot(percent, ranked, color=RED, label="reference")
-axes[2].fill_between(percent, np.sort(patch.ravel()), ranked, color="0.8", label="W₁ = area")
+axes[2].fill_between(
+    percent, np.sort(patch.ravel()), ranked, color="0.8", label="W₁ = area"
+)
 axes[2].set(xlabel="rank (%)", ylabel="grey value", title="sorted")
 axes[2].legend(fontsize=9)
 drawn = axes[3].imshow(errors, cmap=plotting.HEAT)
@@ -168,12 +194,22 @@ ledger.say(
 rows = []
 for ties in ("index", "mean"):
     straight = matching_errors(patch.ravel(), ranked, ties).reshape(T, T)
-    mirrored = matching_errors(patch[:, ::-1].ravel(), ranked, ties).reshape(T, T).flip(1)
+    mirrored = (
+        matching_errors(patch[:, ::-1].ravel(), ranked, ties).reshape(T, T).flip(1)
+    )
     change = float((straight - mirrored).abs().max())
-    rows.append({"ties": ties, "mean error": float(straight.mean()), "largest change when mirrored": change})
+    rows.append(
+        {
+            "ties": ties,
+            "mean error": float(straight.mean()),
+            "largest change when mirrored": change,
+        }
+    )
 ledger.record("p01_distinct_values", len(np.unique(patch)))
 ledger.record("p01_tie_change", rows[0]["largest change when mirrored"])
-plotting.table(pd.DataFrame(rows), caption="Two ways to treat tied pixels", formats="{:.6f}")
+plotting.table(
+    pd.DataFrame(rows), caption="Two ways to treat tied pixels", formats="{:.6f}"
+)
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -199,14 +235,27 @@ def histogram_emd(x, y, bins):
     return width * np.abs(f - g).sum(), width
 
 
-crops = [brick[i : i + 21, j : j + 21].ravel() for i, j in rng.integers(0, 490, (9, 2))]
-jitter = rng.uniform(-0.5, 0.5, (9, 21 * 21)) / 255  # undo the camera's own 256 bins
+crops = [
+    brick[i : i + 21, j : j + 21].ravel() for i, j in rng.integers(0, 490, (9, 2))
+]
+jitter = (
+    rng.uniform(-0.5, 0.5, (9, 21 * 21)) / 255
+)  # undo the camera's own 256 bins
 crops = np.array(crops) + jitter
-bins = np.unique(np.logspace(0, pick(scale, smoke=3, laptop=5), pick(scale, smoke=10, laptop=31)).astype(int))
+bins = np.unique(
+    np.logspace(
+        0, pick(scale, smoke=3, laptop=5), pick(scale, smoke=10, laptop=31)
+    ).astype(int)
+)
 exact = wasserstein_1d(crops[0], crops[1:]).numpy()
-emd = np.array([[histogram_emd(crops[0], crop, b) for b in bins] for crop in crops[1:]])
+emd = np.array(
+    [[histogram_emd(crops[0], crop, b) for b in bins] for crop in crops[1:]]
+)
 gap, bound = np.abs(emd[..., 0] - exact[:, None]), emd[..., 1]
-at_ten = np.abs([histogram_emd(crops[0], crop, 10)[0] for crop in crops[1:]] - exact) / exact
+at_ten = (
+    np.abs([histogram_emd(crops[0], crop, 10)[0] for crop in crops[1:]] - exact)
+    / exact
+)
 ledger.record("p01_ten_bins_relative_error", at_ten.mean())
 ledger.record("p01_bound_excess", max(0.0, (gap - bound).max()), tolerance=1e3)
 
@@ -254,7 +303,10 @@ for _ in range(pick(scale, smoke=10, laptop=300)):
     patches, reference = draw(rng, channels, size), draw(rng, channels, size)
     for ties in ("mean", "index"):
         mean = matching_errors(patches, np.sort(reference), ties).mean(-1).numpy()
-        pot = [ot.emd2_1d(p, r, metric="euclidean") for p, r in zip(patches, reference, strict=True)]
+        pot = [
+            ot.emd2_1d(p, r, metric="euclidean")
+            for p, r in zip(patches, reference, strict=True)
+        ]
         worst, tried = max(worst, np.abs(mean - pot).max()), tried + channels
 ledger.record("p01_identity_cases", tried)
 ledger.record("p01_identity_worst", max(worst, 0.0), tolerance=1e3)
@@ -284,7 +336,11 @@ ledger.proof(
 
 # %%
 side = 16
-tiles = brick[:256, :256].reshape(256 // side, side, 256 // side, side).transpose(0, 2, 1, 3)
+tiles = (
+    brick[:256, :256]
+    .reshape(256 // side, side, 256 // side, side)
+    .transpose(0, 2, 1, 3)
+)
 tiles = np.sort(tiles.reshape(-1, side * side), axis=1)  # (patches, ranks)
 median, mean = np.median(tiles, axis=0), tiles.mean(axis=0)
 
@@ -301,17 +357,27 @@ ledger.record("p01_sum_median", summed(median)[0])
 ledger.record("p01_sum_mean", summed(mean)[0])
 
 # %% tags=["hide-input"]
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained", width_ratios=[1.3, 1])
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(9, 3.2), layout="constrained", width_ratios=[1.3, 1]
+)
 percent = 100 * (np.arange(side**2) + 0.5) / side**2
 left.plot(percent, tiles[::2].T, color="0.75", lw=0.5)
 left.plot(percent, median, color=BLUE, lw=2, label="per-rank median")
 left.plot(percent, mean, color=RED, lw=2, ls="--", label="per-rank mean")
-left.set(xlabel="rank (%)", ylabel="grey value", title=f"sorted values of {side} × {side} tiles")
+left.set(
+    xlabel="rank (%)",
+    ylabel="grey value",
+    title=f"sorted values of {side} × {side} tiles",
+)
 left.legend()
 right.plot(steps, along, color="black")
 right.plot(0, summed(median)[0], "o", color=BLUE)
 right.plot(1, summed(mean)[0], "s", color=RED)
-right.set(xlabel="position: 0 = median, 1 = mean", ylabel="summed W₁", title="from one to the other")
+right.set(
+    xlabel="position: 0 = median, 1 = mean",
+    ylabel="summed W₁",
+    title="from one to the other",
+)
 plotting.show(
     fig,
     alt="Left, the sorted grey values of brick tiles as thin curves with their per-rank median and mean. Right, "
@@ -336,7 +402,11 @@ for _ in range(pick(scale, smoke=4, laptop=40)):
     size = 10.0 ** rng.uniform(-6, 0, (50, 1))
     few = rng.random((50, side**2)) < rng.choice([1, 0.1, 0.01])
     decrease = max(
-        decrease, best - summed(np.sort(median + size * few * rng.normal(size=(50, side**2)), axis=1)).min()
+        decrease,
+        best
+        - summed(
+            np.sort(median + size * few * rng.normal(size=(50, side**2)), axis=1)
+        ).min(),
     )
 lower = np.sort(tiles, axis=0)[(len(tiles) - 1) // 2]
 decrease = max(decrease, best - summed(lower)[0])
@@ -348,10 +418,16 @@ def program(v):
     """Least Σ|v − r| over sorted r by linear programming; v (patches, ranks) sorted along ranks."""
     patches, n = v.shape
     picks, slack = np.tile(np.eye(n), (patches, 1)), np.eye(patches * n)
-    rising = np.hstack([np.eye(n)[:-1] - np.eye(n)[1:], np.zeros((n - 1, patches * n))])
-    left = np.vstack([np.hstack([picks, -slack]), np.hstack([-picks, -slack]), rising])
+    rising = np.hstack(
+        [np.eye(n)[:-1] - np.eye(n)[1:], np.zeros((n - 1, patches * n))]
+    )
+    left = np.vstack(
+        [np.hstack([picks, -slack]), np.hstack([-picks, -slack]), rising]
+    )
     right = np.concatenate([v.ravel(), -v.ravel(), np.zeros(n - 1)])
-    return linprog(np.r_[np.zeros(n), np.ones(patches * n)], left, right, bounds=(None, None)).fun
+    return linprog(
+        np.r_[np.zeros(n), np.ones(patches * n)], left, right, bounds=(None, None)
+    ).fun
 
 
 def cost_of_median(v):
@@ -363,7 +439,10 @@ for _ in range(pick(scale, smoke=5, laptop=40)):
     decrease = max(decrease, cost_of_median(small) - program(small))
     grid = np.sort(rng.integers(0, 6, (rng.integers(2, 8), 4)), axis=1)
     every = np.array(list(combinations_with_replacement(range(6), 4)))
-    decrease = max(decrease, cost_of_median(grid) - np.abs(grid[:, None] - every).sum((0, 2)).min())
+    decrease = max(
+        decrease,
+        cost_of_median(grid) - np.abs(grid[:, None] - every).sum((0, 2)).min(),
+    )
 
 # %%
 ledger.proof(
@@ -389,7 +468,10 @@ ledger.proof(
 
 # %%
 grass = data.grass() / 255.0
-source, target = np.sort(rng.choice(brick.ravel(), 12)), np.sort(rng.choice(grass.ravel(), 17))
+source, target = (
+    np.sort(rng.choice(brick.ravel(), 12)),
+    np.sort(rng.choice(grass.ravel(), 17)),
+)
 cost = (source[:, None] - target) ** 2
 staircase = ot.emd([], [], cost)
 exact_value = float((staircase * cost).sum())
@@ -399,9 +481,16 @@ plans = {eps: sinkhorn(cost, eps, max_iter=20_000, tol=1e-8) for eps in shown}
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 5, figsize=(9, 1.9), layout="constrained")
 for ax, (title, plan) in zip(
-    axes, [("exact (POT)", staircase), *((f"ε = {e:g}", plans[e].plan) for e in shown)], strict=True
+    axes,
+    [("exact (POT)", staircase), *((f"ε = {e:g}", plans[e].plan) for e in shown)],
+    strict=True,
 ):
-    ax.imshow(torch.as_tensor(plan).sqrt(), cmap=plotting.HEAT, vmin=0, vmax=np.sqrt(staircase.max()))
+    ax.imshow(
+        torch.as_tensor(plan).sqrt(),
+        cmap=plotting.HEAT,
+        vmin=0,
+        vmax=np.sqrt(staircase.max()),
+    )
     ax.set(title=title, xticks=[], yticks=[], xlabel="17 grass pixels")
     ax.title.set_fontsize(10)
 axes[0].set_ylabel("12 brick pixels")
@@ -418,9 +507,15 @@ plotting.show(
 
 # %%
 rows = []
-for eps in pick(scale, smoke=[1e-3, 1e-1], laptop=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0]):
+for eps in pick(
+    scale,
+    smoke=[1e-3, 1e-1],
+    laptop=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0],
+):
     ours = sinkhorn(cost, eps, max_iter=20_000, tol=1e-8)
-    pot = ot.sinkhorn([], [], cost, eps, method="sinkhorn_log", numItermax=20_000, stopThr=1e-9)
+    pot = ot.sinkhorn(
+        [], [], cost, eps, method="sinkhorn_log", numItermax=20_000, stopThr=1e-9
+    )
     entropy = float(torch.special.entr(ours.plan).sum())
     rows.append(
         {
@@ -430,14 +525,20 @@ for eps in pick(scale, smoke=[1e-3, 1e-1], laptop=[1e-4, 3e-4, 1e-3, 3e-3, 1e-2,
             "partners": np.exp(entropy) / len(source),
             "iterations": ours.n_iter,
             "error after 100": sinkhorn(cost, eps, tol=0).marginal_error,
-            "gap to POT's plan": float((ours.plan - torch.from_numpy(pot)).abs().max()),
+            "gap to POT's plan": float(
+                (ours.plan - torch.from_numpy(pot)).abs().max()
+            ),
         }
     )
 evidence = pd.DataFrame(rows)
 ledger.record("p01_exact_value", exact_value)
 ledger.record("p01_sinkhorn_values", evidence["value"].tolist())
-ledger.record("p01_sinkhorn_iterations", evidence["iterations"].tolist(), tolerance=0.02)
-ledger.record("p01_sinkhorn_pot_gap", evidence["gap to POT's plan"].max(), tolerance=1e3)
+ledger.record(
+    "p01_sinkhorn_iterations", evidence["iterations"].tolist(), tolerance=0.02
+)
+ledger.record(
+    "p01_sinkhorn_pot_gap", evidence["gap to POT's plan"].max(), tolerance=1e3
+)
 formats = {
     "value": "{:.6f}",
     "above exact": "{:.1e}",
@@ -462,13 +563,24 @@ ledger.say(
 # error and a flag, with every plan; nothing is silenced.
 
 # %%
-counts = np.unique(np.logspace(0, pick(scale, smoke=2.3, laptop=3.3), 25).astype(int))
-curves = {eps: [sinkhorn(cost, eps, max_iter=int(n), tol=0).marginal_error for n in counts] for eps in shown}
+counts = np.unique(
+    np.logspace(0, pick(scale, smoke=2.3, laptop=3.3), 25).astype(int)
+)
+curves = {
+    eps: [
+        sinkhorn(cost, eps, max_iter=int(n), tol=0).marginal_error for n in counts
+    ]
+    for eps in shown
+}
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-for color, (eps, errors_of_eps) in zip(plotting.COLORS, curves.items(), strict=False):
-    ax.loglog(counts, np.maximum(errors_of_eps, 1e-16), color=color, label=f"ε = {eps:g}")
+for color, (eps, errors_of_eps) in zip(
+    plotting.COLORS, curves.items(), strict=False
+):
+    ax.loglog(
+        counts, np.maximum(errors_of_eps, 1e-16), color=color, label=f"ε = {eps:g}"
+    )
 ax.axvline(100, color="black", ls=":")
 ax.set(xlabel="iterations", ylabel="marginal error (L¹)", ylim=(1e-17, 3))
 ax.legend()
@@ -506,9 +618,13 @@ for eps in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
             "marginal error": f"{logs.marginal_error:.0e}",
         }
     )
-ledger.record("p01_textbook_fails_from", next(r["ε"] for r in rows if r["textbook, float32"] == "nan"))
+ledger.record(
+    "p01_textbook_fails_from",
+    next(r["ε"] for r in rows if r["textbook, float32"] == "nan"),
+)
 plotting.table(
-    pd.DataFrame(rows), caption="The transport cost after 500 iterations, without and with logarithms"
+    pd.DataFrame(rows),
+    caption="The transport cost after 500 iterations, without and with logarithms",
 )
 
 # %% [markdown]
@@ -535,11 +651,19 @@ ledger.record("p01_hard_fewest_partners", int(hard.sum(0).min()))
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")
 for ax, plan, title in zip(
-    axes, (soft.sqrt(), hard), ("Sinkhorn plan, ε = 0.01", "hard plan, Eq. 6"), strict=True
+    axes,
+    (soft.sqrt(), hard),
+    ("Sinkhorn plan, ε = 0.01", "hard plan, Eq. 6"),
+    strict=True,
 ):
     ax.imshow(plan, cmap=plotting.HEAT)
     ax.axvline(13.5, color=plotting.COLORS[5], lw=1.5)
-    ax.set(title=title, xticks=[], yticks=[], xlabel="17 target pixels, the last 3 anomalous")
+    ax.set(
+        title=title,
+        xticks=[],
+        yticks=[],
+        xlabel="17 target pixels, the last 3 anomalous",
+    )
 axes[0].set_ylabel("12 source pixels")
 plotting.show(
     fig,
@@ -581,9 +705,13 @@ def timed(n):
     }
 
 
-costs = pd.DataFrame([timed(n) for n in pick(scale, smoke=(100, 200), laptop=(100, 300, 1000))])
+costs = pd.DataFrame(
+    [timed(n) for n in pick(scale, smoke=(100, 200), laptop=(100, 300, 1000))]
+)
 ledger.record("p01_seconds", costs.iloc[-1].to_dict(), timing=True)
-plotting.table(costs, caption="Seconds for one problem", formats="{:.5f}", timing=True)
+plotting.table(
+    costs, caption="Seconds for one problem", formats="{:.5f}", timing=True
+)
 
 # %% [markdown]
 # ## Exercise
@@ -613,7 +741,9 @@ for name, start in (("median", median), ("mean", mean)):
         {
             "start": name,
             "Σ W₁ improves by": max(0.0, summed(start)[0] - summed(nearby).min()),
-            "Σ W₂² improves by": max(0.0, summed_squares(start)[0] - summed_squares(nearby).min()),
+            "Σ W₂² improves by": max(
+                0.0, summed_squares(start)[0] - summed_squares(nearby).min()
+            ),
         }
     )
 plotting.table(

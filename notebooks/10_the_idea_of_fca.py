@@ -38,7 +38,11 @@ from otad.features.handcrafted import minmax
 from otad.features.pretrained import efficientnet_lite0
 from otad.methods.fca import FCA, patch_weights
 from otad.methods.matching import gaussian, reference_values
-from otad.methods.patch_statistics import histogram, moments, sample_weighted_wasserstein
+from otad.methods.patch_statistics import (
+    histogram,
+    moments,
+    sample_weighted_wasserstein,
+)
 from otad.metrics import average_precision, pixel_auroc
 from otad.scale import device, pick
 from otad.transport import matching_errors
@@ -66,10 +70,21 @@ def draw(ax, picture, title="", **kwargs):
 side = pick(scale, smoke=96, laptop=192)
 chosen = {"grass": ["blur"], "gravel": ["blur"], "brick": ["contamination", "hole"]}
 sets = [
-    photographs.load(name, size=side, n_train=1, n_good=0, n_per_defect=1, defects=defects, seed=seed)
+    photographs.load(
+        name,
+        size=side,
+        n_train=1,
+        n_good=0,
+        n_per_defect=1,
+        defects=defects,
+        seed=seed,
+    )
     for name, defects in chosen.items()
 ]
-images, masks = torch.cat([s.test for s in sets]), torch.cat([s.masks for s in sets])
+images, masks = (
+    torch.cat([s.test for s in sets]),
+    torch.cat([s.masks for s in sets]),
+)
 net = efficientnet_lite0(stages=(4,), device=device())
 first = FCA(net).score(images[:1].to(device()))
 
@@ -107,7 +122,10 @@ large, small = 3 * period, period // 2 | 1  # sides of the patches, both odd
 def isolated(seed):
     rng = np.random.default_rng([seed, 0])
     field = gaussian_filter(rng.standard_normal((height, width)), 1.0, mode="wrap")
-    y, x = (rng.integers(5 * period // 2, side - 5 * period // 2) for side in (height, width))
+    y, x = (
+        rng.integers(5 * period // 2, side - 5 * period // 2)
+        for side in (height, width)
+    )
     distance = np.hypot(np.arange(height)[:, None] - y, np.arange(width) - x)
     mask = np.abs(distance - period / 2) < 1
     ring = 0.92 + 0.02 * rng.standard_normal(mask.shape)
@@ -122,14 +140,22 @@ def isolated(seed):
 # %%
 def contextual(seed, level=0.6, extra=True):
     rng = np.random.default_rng([seed, 1])
-    dot, brightness, odd = round(period / 3), rng.uniform(0.6, 1.0, (10, 12)), np.zeros((10, 12))
+    dot, brightness, odd = (
+        round(period / 3),
+        rng.uniform(0.6, 1.0, (10, 12)),
+        np.zeros((10, 12)),
+    )
     i, j = rng.integers(3, 6), rng.integers(3, 8)
     odd[[i, i + 1, i + 1], [j, j, j + 1]] = 1  # three cells in the shape of an L
     cell, between = np.zeros((2, period, period))
     cell[:dot, :dot] = between[-dot - 1 : -1, -dot - 1 : -1] = 1
     if not extra:
         brightness[odd == 1] = 0.25
-    picture = 0.25 + np.kron(brightness - 0.25, cell) + extra * np.kron(odd * (level - 0.25), between)
+    picture = (
+        0.25
+        + np.kron(brightness - 0.25, cell)
+        + extra * np.kron(odd * (level - 0.25), between)
+    )
     mask = np.kron(odd, between if extra else cell) == 1
     y, x = rng.integers(period, size=2)
     picture, mask = (m[y : y + height, x : x + width] for m in (picture, mask))
@@ -138,7 +164,10 @@ def contextual(seed, level=0.6, extra=True):
 
 # %% tags=["hide-input"]
 picture, mask = contextual(seed)
-ledger.record("p10_as_dim", int((picture[~mask & (picture > 0.5)] <= picture[mask].max()).sum()))
+ledger.record(
+    "p10_as_dim",
+    int((picture[~mask & (picture > 0.5)] <= picture[mask].max()).sum()),
+)
 ledger.record("p10_extra", int(mask.sum()))
 
 # %% tags=["remove-input"]
@@ -167,8 +196,12 @@ ledger.say(
 
 # %%
 def three_maps(picture):
-    features = torch.tensor(picture, dtype=torch.float32)[None]  # (1,h,w): the grey value is the only channel
-    fca = FCA(patch_size=large, sigma_s=None, reference="median_all").score_features(features)
+    features = torch.tensor(picture, dtype=torch.float32)[
+        None
+    ]  # (1,h,w): the grey value is the only channel
+    fca = FCA(
+        patch_size=large, sigma_s=None, reference="median_all"
+    ).score_features(features)
     return {
         "FCA": fca,
         "Hist (large)": histogram(features, large),
@@ -186,7 +219,12 @@ for row, (name, (picture, mask)) in zip(axes, pictures.items(), strict=True):
     row[0].contour(mask, levels=[0.5], colors=plotting.OUTLINE, linewidths=1)
     row[0].set_ylabel(name)
     for ax, (method, values) in zip(row[1:], results[name].items(), strict=True):
-        drawn = draw(ax, values, f"{method}, {small if 'small' in method else large} px", cmap=plotting.HEAT)
+        drawn = draw(
+            ax,
+            values,
+            f"{method}, {small if 'small' in method else large} px",
+            cmap=plotting.HEAT,
+        )
         fig.colorbar(drawn, ax=ax, shrink=0.75).ax.tick_params(labelsize=9)
 plotting.show(
     fig,
@@ -211,7 +249,10 @@ inside = (slice(large // 2, -(large // 2)),) * 2
 
 def judged(values, mask):
     inner, truth = torch.as_tensor(values)[inside][None], mask[inside][None]
-    return {"AUROC": pixel_auroc(inner, truth), "AP": average_precision(inner, truth)}
+    return {
+        "AUROC": pixel_auroc(inner, truth),
+        "AP": average_precision(inner, truth),
+    }
 
 
 rows = []
@@ -219,18 +260,33 @@ for s in range(seed, seed + seeds):
     for make in (isolated, contextual):
         picture, mask = make(s)
         for method, values in three_maps(picture).items():
-            rows.append({"seed": s, "picture": make.__name__, "method": method, **judged(values, mask)})
+            rows.append(
+                {
+                    "seed": s,
+                    "picture": make.__name__,
+                    "method": method,
+                    **judged(values, mask),
+                }
+            )
 scores = pd.DataFrame(rows)
 
 # %% tags=["hide-input"]
-mean = scores.groupby(["picture", "method"], sort=False)[["AUROC", "AP"]].mean().unstack("method")  # noqa: PD010
+mean = (
+    scores.groupby(["picture", "method"], sort=False)[["AUROC", "AP"]]
+    .mean()
+    .unstack("method")
+)  # noqa: PD010
 for (metric, method), column in mean.items():
     for name, value in column.items():
         key = method.lower().replace(" ", "_").replace("(", "").replace(")", "")
         ledger.record(f"p10_{name}_{key}_{metric.lower()}", value)
 tidy = mean.reset_index()
 tidy.columns = [" ".join(c for c in pair if c) for pair in tidy.columns]
-plotting.table(tidy, caption=f"Means over {seeds} seeds, each a fresh pair of pictures", formats="{:.3f}")
+plotting.table(
+    tidy,
+    caption=f"Means over {seeds} seeds, each a fresh pair of pictures",
+    formats="{:.3f}",
+)
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -292,7 +348,10 @@ for ax, metric in zip(axes, ("AUROC", "AP"), strict=True):
         spread = group.groupby("level")[metric].agg(["min", "mean", "max"])
         ax.plot(spread.index, spread["mean"], "o-", label=method)
         ax.fill_between(spread.index, spread["min"], spread["max"], alpha=0.2)
-    ax.set(xlabel="brightness of the extra dots (regular: 0.6 to 1)", ylabel=f"pixel {metric}")
+    ax.set(
+        xlabel="brightness of the extra dots (regular: 0.6 to 1)",
+        ylabel=f"pixel {metric}",
+    )
 axes[1].legend()
 plotting.show(
     fig,
@@ -305,7 +364,9 @@ plotting.show(
 at = blame.groupby(["level", "method"])["AP"].mean()
 for level in (levels[0], levels[-1]):
     ledger.record(f"p10_blame_fca_ap_{round(100 * level)}", at[level, "FCA"])
-    ledger.record(f"p10_blame_small_ap_{round(100 * level)}", at[level, "Hist (small)"])
+    ledger.record(
+        f"p10_blame_small_ap_{round(100 * level)}", at[level, "Hist (small)"]
+    )
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -325,10 +386,14 @@ ledger.say(
 # %%
 size = 9
 with torch.no_grad():
-    features = minmax(net(images[:1].to(device()))[0])[0].cpu()  # (24,h,w), every channel in [0,1]
+    features = minmax(net(images[:1].to(device()))[0])[
+        0
+    ].cpu()  # (24,h,w), every channel in [0,1]
 truth = F.adaptive_max_pool2d(masks[:1].float(), features.shape[1:])[0] > 0
 unsmoothed = FCA(patch_size=size, sigma_s=None)
-alone = torch.stack([unsmoothed.score_features(channel[None]) for channel in features])
+alone = torch.stack(
+    [unsmoothed.score_features(channel[None]) for channel in features]
+)
 channel = int(alone[:, truth].mean(dim=1).argmax())
 y, x = divmod(int((alone[channel] * truth).argmax()), features.shape[2])
 
@@ -341,7 +406,9 @@ y, x = divmod(int((alone[channel] * truth).argmax()), features.shape[2])
 # %%
 padded = F.pad(features[channel][None, None], (size // 2,) * 4, mode="reflect")
 patches = F.unfold(padded, size)[0].T  # (h·w, 81)
-reference = reference_values(features[channel : channel + 1], size)[0, 0]  # (81,), ascending
+reference = reference_values(features[channel : channel + 1], size)[
+    0, 0
+]  # (81,), ascending
 errors = matching_errors(patches, reference)
 
 offsets = [(dy, dx) for dy in range(-4, 5) for dx in range(-4, 5)]
@@ -355,7 +422,9 @@ votes = torch.tensor(
     ]
 ).view(size, size)
 by_hand = float((votes * gaussian(size, 3.0)).sum())
-ledger.record("p10_by_hand_agrees", abs(by_hand - float(alone[channel, y, x])) < 1e-6)
+ledger.record(
+    "p10_by_hand_agrees", abs(by_hand - float(alone[channel, y, x])) < 1e-6
+)
 
 # %% tags=["hide-input"]
 centre = y * features.shape[2] + x
@@ -363,9 +432,20 @@ patch, error = patches[centre], errors[centre]
 order = patch.argsort(stable=True)
 fig, axes = plt.subplots(2, 3, figsize=(9, 5.8), layout="constrained")
 step = axes.flat
-draw(step[0], features[channel], f"1  channel {channel}, a patch", cmap="gray", vmin=0, vmax=1)
-step[0].add_patch(Rectangle((x - 4.5, y - 4.5), size, size, fill=False, ec=RED, lw=2))
-drawn = draw(step[1], patch.view(size, size), "2  the patch", cmap="gray", vmin=0, vmax=1)
+draw(
+    step[0],
+    features[channel],
+    f"1  channel {channel}, a patch",
+    cmap="gray",
+    vmin=0,
+    vmax=1,
+)
+step[0].add_patch(
+    Rectangle((x - 4.5, y - 4.5), size, size, fill=False, ec=RED, lw=2)
+)
+drawn = draw(
+    step[1], patch.view(size, size), "2  the patch", cmap="gray", vmin=0, vmax=1
+)
 fig.colorbar(drawn, ax=step[1], shrink=0.8)
 ranks = np.arange(size**2)
 step[2].vlines(ranks, patch[order], reference, color=RED, lw=1, label="difference")
@@ -376,7 +456,12 @@ step[2].set_title("3  sorted and matched", fontsize=10)
 step[2].legend(fontsize=9, markerscale=2)
 top = float(max(error.max(), votes.max()))
 drawn = draw(
-    step[3], error.view(size, size), "4  differences, put back", cmap=plotting.HEAT, vmin=0, vmax=top
+    step[3],
+    error.view(size, size),
+    "4  differences, put back",
+    cmap=plotting.HEAT,
+    vmin=0,
+    vmax=top,
 )
 fig.colorbar(drawn, ax=step[3], shrink=0.8)
 drawn = draw(
@@ -388,7 +473,9 @@ drawn = draw(
     vmax=top,
 )
 fig.colorbar(drawn, ax=step[4], shrink=0.8)
-drawn = draw(step[5], alone[channel], "6  weighted sum, every pixel", cmap=plotting.HEAT)
+drawn = draw(
+    step[5], alone[channel], "6  weighted sum, every pixel", cmap=plotting.HEAT
+)
 step[5].contour(truth, levels=[0.5], colors=plotting.OUTLINE, linewidths=1)
 fig.colorbar(drawn, ax=step[5], shrink=0.8)
 plotting.show(
@@ -433,7 +520,12 @@ matrices = {
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 for ax, (name, matrix) in zip(axes, matrices.items(), strict=True):
-    ax.imshow(matrix.double().clamp(min=1e-9).log10(), cmap=plotting.HEAT, vmin=-5, vmax=-1)
+    ax.imshow(
+        matrix.double().clamp(min=1e-9).log10(),
+        cmap=plotting.HEAT,
+        vmin=-5,
+        vmax=-1,
+    )
     ax.set(xlabel="error of member j", xticks=[0, 12, 24], yticks=[0, 12, 24])
     ax.set_title(name, fontsize=10)
 axes[0].set_ylabel("goes to member i")
@@ -460,12 +552,25 @@ methods = {
 }
 with torch.no_grad():
     stage = minmax(net(images.to(device()))[0])
-coarse = {name: torch.stack([score(f) for f in stage])[:, None] for name, score in methods.items()}
-maps = {name: F.interpolate(m, size=side, mode="bilinear")[:, 0].cpu() for name, m in coarse.items()}
+coarse = {
+    name: torch.stack([score(f) for f in stage])[:, None]
+    for name, score in methods.items()
+}
+maps = {
+    name: F.interpolate(m, size=side, mode="bilinear")[:, 0].cpu()
+    for name, m in coarse.items()
+}
 
 # %% tags=["hide-input"]
-titles = [f"{name}: {defect}" for name, defects in chosen.items() for defect in defects]
-fig = plotting.maps(images[:2], masks[:2], {name: m[:2] for name, m in maps.items()}, titles=titles[:2])
+titles = [
+    f"{name}: {defect}" for name, defects in chosen.items() for defect in defects
+]
+fig = plotting.maps(
+    images[:2],
+    masks[:2],
+    {name: m[:2] for name, m in maps.items()},
+    titles=titles[:2],
+)
 plotting.show(
     fig,
     alt="Photographs of grass and gravel with masks and four maps each. On smeared grass all four maps have their brightest spot "
@@ -478,7 +583,12 @@ plotting.show(
 # the joints first, then for the crumbs in one picture and the hole in the other.
 
 # %% tags=["hide-input"]
-fig = plotting.maps(images[2:], masks[2:], {name: m[2:] for name, m in maps.items()}, titles=titles[2:])
+fig = plotting.maps(
+    images[2:],
+    masks[2:],
+    {name: m[2:] for name, m in maps.items()},
+    titles=titles[2:],
+)
 plotting.show(
     fig,
     alt="Two photographs of a brick wall with masks and four maps each. Histogram and SWW show coarse blotches that ignore "
@@ -505,24 +615,40 @@ real = pd.DataFrame(
 )
 
 # %% tags=["hide-input"]
-flat = real.pivot_table(index="texture", columns="method", values=["AUROC", "AP"]).reindex(titles)
+flat = real.pivot_table(
+    index="texture", columns="method", values=["AUROC", "AP"]
+).reindex(titles)
 flat = flat[[(metric, name) for metric in ("AUROC", "AP") for name in methods]]
 ledger.record(
-    "p10_real_auroc", {f"{a} {b}": v for (a, b), v in real.set_index(["texture", "method"])["AUROC"].items()}
+    "p10_real_auroc",
+    {
+        f"{a} {b}": v
+        for (a, b), v in real.set_index(["texture", "method"])["AUROC"].items()
+    },
 )
 ledger.record(
-    "p10_real_ap", {f"{a} {b}": v for (a, b), v in real.set_index(["texture", "method"])["AP"].items()}
+    "p10_real_ap",
+    {
+        f"{a} {b}": v
+        for (a, b), v in real.set_index(["texture", "method"])["AP"].items()
+    },
 )
 flat = flat.reset_index()
 flat.columns = [f"{b}: {a}" if b else a for a, b in flat.columns]
-plotting.table(flat, caption="Four photographs, pixel AUROC and average precision (AP)", formats="{:.2f}")
+plotting.table(
+    flat,
+    caption="Four photographs, pixel AUROC and average precision (AP)",
+    formats="{:.2f}",
+)
 best = {
     title: group.loc[group["AUROC"].idxmax(), "method"]
     for title, group in real.groupby("texture", sort=False)
 }
 ledger.record("p10_real_best", list(best.values()))
 crumbs = real[real["texture"] == "brick: contamination"]
-ledger.record("p10_real_crumbs", dict(zip(crumbs["method"], crumbs["AUROC"], strict=True)))
+ledger.record(
+    "p10_real_crumbs", dict(zip(crumbs["method"], crumbs["AUROC"], strict=True))
+)
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -546,11 +672,18 @@ coded = FCA(patch_size=size).score_features(grass)
 inner = (slice(4, -4),) * 2  # windows that see no reflection
 tiles = float((printed - coded)[inner].abs().mean() / printed[inner].mean())
 
-rectified = (grass - 0.5).clamp(min=0)[..., : grass.shape[2] // size * size]  # exact zeros, as after a ReLU
+rectified = (grass - 0.5).clamp(min=0)[
+    ..., : grass.shape[2] // size * size
+]  # exact zeros, as after a ReLU
 mirror = {}
 for ties in ("index", "mean"):
-    one, other = (FCA(patch_size=size, ties=ties).score_features(f) for f in (rectified, rectified.flip(2)))
-    mirror[ties] = float((one - other.flip(1))[inner].abs().max() / one[inner].mean())
+    one, other = (
+        FCA(patch_size=size, ties=ties).score_features(f)
+        for f in (rectified, rectified.flip(2))
+    )
+    mirror[ties] = float(
+        (one - other.flip(1))[inner].abs().max() / one[inner].mean()
+    )
 corner = float(gaussian(size, 3.0)[4:, 4:].sum())
 
 # %% tags=["hide-input"]
@@ -566,7 +699,12 @@ differences = pd.DataFrame(
             "over tiles side by side, the rest dropped, lower median",
             f"map changes by {tiles:.1%} on average",
         ),
-        ("channels", "matching errors are summed", "averaged", f"factor {len(grass)}; nothing else"),
+        (
+            "channels",
+            "matching errors are summed",
+            "averaged",
+            f"factor {len(grass)}; nothing else",
+        ),
         (
             "equal values",
             "not mentioned",
@@ -579,7 +717,12 @@ differences = pd.DataFrame(
             "reflected; patches centred outside do not count",
             f"the corner pixel keeps {corner:.0%} of its weights",
         ),
-        ("scaling", "not mentioned", "each channel of each image to [0, 1]", "channels vote alike"),
+        (
+            "scaling",
+            "not mentioned",
+            "each channel of each image to [0, 1]",
+            "channels vote alike",
+        ),
     ],
     columns=["what", "paper", "public code", "effect on the grass"],
 )
@@ -609,11 +752,20 @@ for T in (3, 5, 9):
     }.items():
         start = time.perf_counter()
         score(grass)
-        timed.append({"method": name, "T": T, "seconds": time.perf_counter() - start})
-seconds = pd.DataFrame(timed).pivot_table(index="method", columns="T", values="seconds").reset_index()
+        timed.append(
+            {"method": name, "T": T, "seconds": time.perf_counter() - start}
+        )
+seconds = (
+    pd.DataFrame(timed)
+    .pivot_table(index="method", columns="T", values="seconds")
+    .reset_index()
+)
 seconds.columns = ["method", *(f"T = {T}" for T in (3, 5, 9))]
 plotting.table(
-    seconds, caption=f"Seconds for one map, {tuple(grass.shape)} features", formats="{:.3f}", timing=True
+    seconds,
+    caption=f"Seconds for one map, {tuple(grass.shape)} features",
+    formats="{:.3f}",
+    timing=True,
 )
 
 # %% [markdown]
@@ -639,7 +791,9 @@ memory = pd.DataFrame(
         for name, (c, h, w, t) in cases.items()
     ]
 )
-plotting.table(memory, caption="Patches unfolded at once, before sorting", formats="{:.2f}")
+plotting.table(
+    memory, caption="Patches unfolded at once, before sorting", formats="{:.2f}"
+)
 
 # %% [markdown]
 # ## Exercise

@@ -15,6 +15,7 @@ from otad.publish import notebooks, pages, root
 from otad.publish.execute import to_bytes, without_timings
 from otad.publish.records import outputs, read_page
 
+pytestmark = pytest.mark.timeout(1800)  # the first test waits for all executions
 ALONE = "01_one_dimensional_transport"
 
 

@@ -108,30 +108,34 @@ def maps(images: Any, masks: Any, methods: Mapping[str, Any], titles: Sequence[s
     """
     pictures, truth = _array(images), _array(masks)
     arrays = {name: _array(m) for name, m in methods.items()}
-    columns = 2 + len(arrays)
+    rows, columns = len(pictures), 2 + len(arrays)
     side = min(9.0 / columns, 2.2)
-    fig, axes = plt.subplots(
-        len(pictures),
+    height = side * pictures.shape[-2] / pictures.shape[-1]
+    fig, grid = plt.subplots(
+        rows + 1,
         columns,
-        figsize=(side * columns, side * len(pictures) + 0.5),
+        figsize=(side * columns, height * rows + 0.7),
+        height_ratios=[height] * rows + [0.09],
         layout="constrained",
-        squeeze=False,
     )
+    axes, bars = grid[:-1], grid[-1]
     for i, row in enumerate(axes):
         _picture(row[0], pictures[i], truth[i])
         row[1].imshow(truth[i], cmap="gray", vmin=0, vmax=1)
         if titles:
             row[0].set_ylabel(titles[i], fontsize=9)
     for j, (name, array) in enumerate(arrays.items(), start=2):
-        for i in range(len(pictures)):
-            drawn = axes[i, j].imshow(array[i], vmin=array.min(), vmax=array.max())
+        low, high = float(array.min()), float(array.max())
+        for i in range(rows):
+            drawn = axes[i, j].imshow(array[i], vmin=low, vmax=high)
         axes[0, j].set_title(name, fontsize=10)
-        fig.colorbar(drawn, ax=list(axes[:, j]), location="bottom", shrink=0.8, aspect=15).ax.tick_params(
-            labelsize=8
-        )
+        bar = fig.colorbar(drawn, cax=bars[j], orientation="horizontal", ticks=[low, high])
+        bar.ax.set_xticklabels([f"{low:.2g}", f"{high:.2g}"], fontsize=8)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
+    for ax in bars[:2]:
+        ax.axis("off")
     axes[0, 0].set_title("image", fontsize=10)
     axes[0, 1].set_title("mask", fontsize=10)
     return fig

@@ -41,7 +41,7 @@ def matching_errors(values: Array, reference: Array, ties: Ties = "mean") -> Ten
     ranked, order = values.sort(dim=-1, stable=True)
     errors = _rank_errors(ranked, reference)
     if ties == "mean":
-        errors = _share_ties(errors, ranked)
+        errors = share_ties(errors, ranked)
     order = order.expand_as(errors)
     return torch.empty_like(errors).scatter_(-1, order, errors)
 
@@ -80,7 +80,7 @@ def _rank_errors(ranked: Tensor, reference: Tensor) -> Tensor:
     return pieces.new_zeros((*shape, n)).index_add(-1, i, pieces)
 
 
-def _share_ties(errors: Tensor, ranked: Tensor) -> Tensor:
+def share_ties(errors: Tensor, ranked: Tensor) -> Tensor:
     """Replace the errors of equal neighbours in `ranked` by their mean; same shape."""
     new = ranked.diff(dim=-1) != 0
     if bool(new.all()):

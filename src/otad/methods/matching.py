@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.transport import Ties, _share_ties
+from otad.transport import Ties, share_ties
 
 Reference = Literal["median", "median_all", "random", "all", "knn"] | Tensor
 NAMES = ("median", "median_all", "random", "all", "knn")
@@ -149,7 +149,7 @@ def _aggregate(features: Tensor, weights: Tensor, prepare: Callable[[slice], Mat
             ranked, order = block.sort(dim=-1, stable=True)
             for number, errors in enumerate(matcher(ranked)):
                 if ties == "mean":
-                    errors = _share_ties(errors, ranked)
+                    errors = share_ties(errors, ranked)
                 by_pixel = torch.empty_like(errors).scatter_(-1, order, errors).sum(dim=0)
                 if number == len(maps):
                     maps.append(features.new_zeros(height + size - 1, width + size - 1))
