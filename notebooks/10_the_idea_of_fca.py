@@ -274,8 +274,8 @@ scores = pd.DataFrame(rows)
 mean = (
     scores.groupby(["picture", "method"], sort=False)[["AUROC", "AP"]]
     .mean()
-    .unstack("method")
-)  # noqa: PD010
+    .unstack("method")  # noqa: PD010
+)
 for (metric, method), column in mean.items():
     for name, value in column.items():
         key = method.lower().replace(" ", "_").replace("(", "").replace(")", "")

@@ -29,7 +29,7 @@ plt.rcParams.update(
         "image.cmap": HEAT,
         "image.interpolation": "nearest",
         "legend.frameon": False,
-        "savefig.dpi": 150,
+        "savefig.dpi": 120,
     }
 )
 

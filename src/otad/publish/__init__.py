@@ -1,6 +1,6 @@
 """From notebooks to the checked book. Used by the Makefile and the Snakefile only; knows no method.
 
-notebooks → executed (`notebooks.py`, `execute.py`) → staged (`stage.py`, `pages.py`, `audit.py`) → HTML (`build.py`) → checked
+notebooks → executed (`notebooks.py`, `execute.py`) → staged (`stage.py`, `generated.py`, `audit.py`) → HTML (`build.py`) → checked
 (tests/test_book.py with `expected.py`, `links.py`, `browser.py`).
 """
 

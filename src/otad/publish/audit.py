@@ -9,7 +9,7 @@ from decimal import Decimal
 import pandas as pd
 
 from otad import ledger
-from otad.publish.pages import PAPERS, html_table
+from otad.publish.generated import PAPERS, html_table
 
 TEXTURES = {"carpet", "grid", "leather", "tile", "wood"}
 GROUP = ["paper", "table", "dataset", "method", "metric", "setting"]

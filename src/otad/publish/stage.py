@@ -9,8 +9,8 @@ import yaml
 
 from otad.publish import pages, records, root
 from otad.publish.audit import audit_page
+from otad.publish.generated import figures_page, ledger_page, status_page, substitutions
 from otad.publish.notebooks import colab_link
-from otad.publish.pages import figures_page, ledger_page, status_page, substitutions
 
 BANNER = (
     "Smoke scale: every page ran on a handful of tiny images to show that it runs. "

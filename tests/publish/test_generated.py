@@ -5,7 +5,7 @@ import pytest
 
 from otad import ledger
 from otad.publish.audit import audit_page
-from otad.publish.pages import figures_page, holm_words, ledger_page, status_page, substitutions, verdicts
+from otad.publish.generated import figures_page, holm_words, ledger_page, status_page, substitutions, verdicts
 from otad.publish.records import Page
 from otad.publish.stage import config, for_sphinx
 
