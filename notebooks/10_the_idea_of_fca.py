@@ -274,7 +274,7 @@ scores = pd.DataFrame(rows)
 mean = (
     scores.groupby(["picture", "method"], sort=False)[["AUROC", "AP"]]
     .mean()
-    .unstack("method")  # noqa: PD010
+    .unstack("method")
 )
 for (metric, method), column in mean.items():
     for name, value in column.items():
@@ -304,7 +304,7 @@ ledger.say(
 # where the small patch does well, too.
 
 # %%
-wide = scores.set_index(["seed", "picture", "method"]).unstack("method")  # noqa: PD010
+wide = scores.set_index(["seed", "picture", "method"]).unstack("method")
 gains = pd.DataFrame(
     {
         "AUROC over small": wide["AUROC", "FCA"] - wide["AUROC", "Hist (small)"],
