@@ -217,3 +217,14 @@ def test_mixed_sizes_can_be_resized(root):
 def test_the_writer_needs_masks(tmp_path):
     with pytest.raises(ValueError, match="image labels only"):
         write(solar.load("mono", 32, 1, 1, 1), tmp_path, "mono")
+
+
+def test_one_image_is_read_alone_and_a_missing_one_named(tmp_path):
+    grey = np.arange(13 * 17, dtype=np.uint8).reshape(13, 17)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    image = folders.read_image(tmp_path / "grey.png")
+    assert image.shape == (3, 13, 17)
+    assert torch.equal(image[0], image[2])
+    assert torch.allclose(image[0] * 255, torch.from_numpy(grey).float())
+    with pytest.raises(ValueError, match="nothing.png"):
+        folders.read_image(tmp_path / "nothing.png")

@@ -135,6 +135,15 @@ def _open(path: Path) -> NDArray[np.float32]:
     return values
 
 
+def read_image(path: str | Path) -> Tensor:
+    """Read one image file as (3,H,W) in [0,1]: grey is repeated, alpha dropped, 16-bit grey scaled.
+
+    Raises ValueError, naming the file, if it is not there, is no image or holds values outside its type's range.
+    """
+    values = torch.from_numpy(_open(Path(path)))
+    return (values.expand(3, -1, -1) if values.ndim == 2 else values.permute(2, 0, 1)).contiguous()
+
+
 def _size(path: Path) -> tuple[int, int]:
     with Image.open(path) as picture:
         return picture.height, picture.width
@@ -149,8 +158,7 @@ def _stack(
     """Read files into (N,3,H,W); without a `size`, all must be of the size of the first, or of `like`."""
     images: list[Tensor] = []
     for path in paths:
-        values = torch.from_numpy(_open(path))
-        image = values.expand(3, -1, -1) if values.ndim == 2 else values.permute(2, 0, 1)
+        image = read_image(path)
         if size is not None:
             image = resize(image[None], size)[0]
         like, like_path = (image.shape[1:], path) if like is None else (like, like_path)
@@ -159,7 +167,7 @@ def _stack(
                 f"{path} is {tuple(image.shape[1:])}, {like_path} is {tuple(like)}; "
                 "give size= to bring all to one size."
             )
-        images.append(image.contiguous())
+        images.append(image)
     return torch.stack(images)
 
 

@@ -1,0 +1,227 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Your own image
+#
+# One texture picture in, one anomaly map out; nothing is trained and nothing leaves the machine.
+#
+# The method is FCA, *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Sections 3.2
+# to 3.4, with the features of [Data and features](03_data_and_features.ipynb). No claim is tested here.
+#
+# **On your machine** put the path of a file into `image_path` and run the page. **On Colab** leave it empty: a button asks for a
+# file. Leave it empty anywhere else, and the page brings a picture of its own: leather, with a hole in it.
+
+# %% tags=["parameters"]
+scale = "laptop"  # "smoke", "laptop" or "paper"
+seed = 0
+image_path = ""  # a PNG, JPEG, BMP or TIFF file
+
+# %% tags=["hide-input"]
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from otad import ledger, plotting
+from otad.data import defects, resize, textures
+from otad.data.folders import read_image
+from otad.features.pretrained import efficientnet_lite0
+from otad.methods.fca import FCA
+from otad.scale import device, pick
+
+folder = tempfile.TemporaryDirectory()
+
+
+def save(image, name, mode="RGB"):
+    """Write (3,H,W) in [0,1] as an 8-bit file of a mode, or as 16-bit grey."""
+    path = Path(folder.name) / name
+    values = image.permute(1, 2, 0).numpy()
+    if mode == "I;16":
+        Image.fromarray((values.mean(-1) * 65535).astype(np.uint16)).save(path)
+    else:
+        Image.fromarray((values * 255).round().astype(np.uint8)).convert(mode).save(
+            path
+        )
+    return path
+
+
+# %% [markdown]
+# ## Which picture
+#
+# The page's own picture is written to a file first, so that it takes the same road as yours.
+
+# %%
+mask = None
+if image_path:
+    path = Path(image_path)
+elif "google.colab" in sys.modules:
+    from google.colab import files
+
+    path = Path(next(iter(files.upload())))
+else:
+    own = textures.render("leather", pick(scale, smoke=96, laptop=256), seed)
+    own, mask = defects.plant(own, "hole", seed)
+    path = save(own, "leather.png")
+
+# %% [markdown]
+# ## The map
+#
+# Three decisions stand between a file and its map. A picture with a side above `longest` pixels is made smaller, because the time
+# grows with its area; one with a side below `shortest` is made larger, or no patch would fit. A patch has 9 feature pixels a
+# side, the paper's choice; on a small map it shrinks to what fits. And the map comes back at the size of *your* file.
+
+# %%
+longest, shortest = pick(scale, smoke=128, laptop=512, paper=1024), 64
+backbone = efficientnet_lite0(stages=(4,), device=device())
+
+
+def anomaly_map(path):
+    """Read a file and return it, (3,H,W), with its map, (H,W)."""
+    image = read_image(path)
+    height, width = image.shape[1:]
+    factor = min(1.0, longest / max(height, width))
+    size = [max(shortest, round(side * factor)) for side in (height, width)]
+    features = (-(-side // 4) for side in size)
+    patch = min(9, (min(features) // 2) | 1)
+    scores = FCA(backbone, patch_size=patch).score(
+        resize(image[None], size).to(device())
+    )
+    return image, resize_map(scores.maps.cpu(), (height, width))
+
+
+def resize_map(maps, size):
+    """Bring a map back to the size of the file, (1,h,w) to (H,W)."""
+    return np.asarray(
+        Image.fromarray(maps[0].numpy()).resize(
+            size[::-1], Image.Resampling.BILINEAR
+        )
+    )
+
+
+image, scores = anomaly_map(path)
+
+# %% [markdown]
+# Left the picture, in the middle its map, right both: the map as a veil, and a line round the strangest hundredth of all pixels.
+# FCA always finds something strangest. Whether it is a defect is for you to say; look whether the line encloses one place, or
+# many small ones all over.
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
+picture = image.permute(1, 2, 0).numpy()
+axes[0].imshow(picture)
+drawn = axes[1].imshow(scores)
+axes[2].imshow(picture.mean(-1), cmap="gray", vmin=0, vmax=1)
+axes[2].imshow(scores, alpha=0.45)
+axes[2].contour(scores, levels=[np.quantile(scores, 0.99)], colors=plotting.OUTLINE)
+fig.colorbar(drawn, ax=axes[1], location="bottom", shrink=0.8).set_label(
+    "score", fontsize=9
+)
+for ax, title in zip(axes, ("picture", "anomaly map", "overlay"), strict=True):
+    ax.set_title(title, fontsize=10)
+    ax.axis("off")
+plotting.show(
+    fig,
+    alt="Three panels: the picture, its anomaly map, and the map laid over the grey picture with a line round the highest hundredth of the pixels.",
+    shows=["fca Figure 1"],
+)
+
+# %% [markdown]
+# For the page's own picture we know where the hole is, so one number can be checked: the share of those strangest pixels that lie
+# in the hole, beside the share that a blind guess would get.
+
+# %% tags=["remove-input"]
+if mask is not None:
+    strangest = scores >= np.quantile(scores, 0.99)
+    ledger.record(
+        "p17_share_in_hole", float(mask.numpy()[strangest].mean()), tolerance=0.05
+    )
+    ledger.record("p17_share_by_chance", float(mask.float().mean()))
+    ledger.say(
+        "{p17_share_in_hole:.0%} of the strangest pixels lie in the hole, which covers {p17_share_by_chance:.1%} of the picture."
+    )
+
+# %% [markdown]
+# ## Any file
+#
+# Files are not all eight-bit colour squares. Below, the same picture as grey, with an alpha channel, as a palette, as 16-bit grey,
+# as a long strip, very large and very small. Look at the last column: what comes back has the size of what went in.
+
+# %%
+base = textures.render("carpet", pick(scale, smoke=64, laptop=200), seed)
+base, _ = defects.plant(base, "colour", seed)
+big = pick(scale, smoke=300, laptop=3000)
+cases = {
+    "8-bit colour": save(base, "colour.png"),
+    "grey": save(base, "grey.png", "L"),
+    "with alpha": save(base, "alpha.png", "RGBA"),
+    "palette": save(base, "palette.png", "P"),
+    "16-bit grey": save(base, "deep.png", "I;16"),
+    "strip": save(resize(base[None], (40, 700))[0], "strip.png"),
+    "huge": save(resize(base[None], (big, big * 3 // 4))[0], "huge.jpg"),
+    "tiny": save(resize(base[None], (12, 17))[0], "tiny.png"),
+}
+
+# %% tags=["timing", "hide-input"]
+rows = []
+for name, case in cases.items():
+    start = time.perf_counter()
+    seen, one = anomaly_map(case)
+    rows.append(
+        {
+            "file": name,
+            "picture": "×".join(map(str, seen.shape[1:])),
+            "map": "×".join(map(str, one.shape)),
+            "finite": bool(np.isfinite(one).all()),
+            "seconds": time.perf_counter() - start,
+        }
+    )
+frame = pd.DataFrame(rows)
+plotting.table(
+    frame,
+    caption="One call for every kind of file",
+    formats={"seconds": "{:.2f}"},
+    timing=True,
+)
+
+# %% tags=["remove-input"]
+ledger.record(
+    "p17_sizes_come_back",
+    bool((frame["picture"] == frame["map"]).all() and frame["finite"].all()),
+)
+
+# %% [markdown]
+# A file that is not there or is no picture is named in the error, with what to do about it:
+
+# %%
+broken = Path(folder.name) / "broken.png"
+broken.write_bytes(b"not a picture")
+try:
+    anomaly_map(broken)
+except ValueError as error:
+    print(str(error).replace(folder.name, "…"))
+
+# %% [markdown]
+# ## What it costs
+#
+# The table above is the bill: time grows with the number of pixels after resizing, not with the file. What the page took in all, and
+# its memory, is on the *Status* page.
+#
+# ## Exercise
+#
+# Why must this page not be used on a picture of a *thing*? Try a screw, or a face.
+#
+# :::{dropdown} Solution
+# FCA's only idea of normal is *what most patches of this picture hold*. On a texture that is the material. On a thing it is the
+# background, or whatever part of the thing is largest, and the map lights up where the thing is most itself.
+# :::
