@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from otad.data import Dataset, solar, textures
-from otad.data.folders import categories, load, write
+from otad.data.folders import categories, load, read_image, write
 
 SIZE = (48, 65)
 
@@ -222,9 +222,9 @@ def test_the_writer_needs_masks(tmp_path):
 def test_one_image_is_read_alone_and_a_missing_one_named(tmp_path):
     grey = np.arange(13 * 17, dtype=np.uint8).reshape(13, 17)
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    image = folders.read_image(tmp_path / "grey.png")
+    image = read_image(tmp_path / "grey.png")
     assert image.shape == (3, 13, 17)
     assert torch.equal(image[0], image[2])
     assert torch.allclose(image[0] * 255, torch.from_numpy(grey).float())
     with pytest.raises(ValueError, match="nothing.png"):
-        folders.read_image(tmp_path / "nothing.png")
+        read_image(tmp_path / "nothing.png")
