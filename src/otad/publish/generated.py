@@ -98,7 +98,7 @@ def _claim_row(claim: dict, judged: dict[str, tuple[Page, dict]], adjusted: dict
         html.escape(claim["statement"]),
     ]
     if claim["id"] not in judged:
-        return [*first, word("untested"), f"needs {html.escape(claim['needs'])}"]
+        return [*first, word("untested"), f"To test it: {html.escape(claim['needs'])}."]
     page, verdict = judged[claim["id"]]
     evidence = [f"{KINDS[verdict['kind']]}: {html.escape(verdict['effect'])}"]
     evidence += [html.escape(verdict[k]) for k in ("resampling", "why") if verdict[k]]
