@@ -7,6 +7,7 @@ SCALE ?= laptop
 CORES ?= 2
 PYTHON ?= python3
 PORT ?= 8000
+PAGES ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -15,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 export PYTHONWARNINGS := ignore:IProgress not found
 EXTRAS := --extra book --extra dev
 
-.PHONY: help env book test check accept results lint notebooks lock serve clean
+.PHONY: help env book test check accept bench results lint notebooks lock serve clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -46,8 +47,11 @@ check: env  ## compare the built book with the expected values and open every pa
 accept: env  ## write the recorded values of the built book to tests/expected; the diff is the review
 	@$(PY) -m otad.publish accept --scale $(SCALE)
 
-results: env  ## regenerate the long runs of results/
-	@$(PY) -m otad.publish results
+bench: env  ## time the kernels against the plain version
+	@OMP_NUM_THREADS=$(CORES) $(PY) -m pytest tests/kernels/bench_rank.py -s
+
+results: env  ## regenerate the long runs of results/, or of PAGES="NN_slug ..." alone
+	@$(PY) -m otad.publish results $(PAGES)
 
 lint: env  ## ruff, ruff format, types
 	@$(VENV)/bin/ruff check .

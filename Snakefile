@@ -19,6 +19,15 @@ EXECUTION = ["src/otad/publish/notebooks.py", "src/otad/publish/execute.py"]
 PROSE = sources("book", "*.*") + sources("src/otad/publish", "*.*") + ["_config.yml", "_toc.yml", "CONTRIBUTING.md"]
 
 
+STORED = sources("results", "*.json")
+
+
+def stored(wildcards):
+    """The long runs that a page names."""
+    text = Path(f"notebooks/{wildcards.page}.py").read_text(encoding="utf-8")
+    return [name for name in STORED if f'stored("{Path(name).stem}")' in text]
+
+
 wildcard_constraints:
     page=r"\d\d_\w+",
 
@@ -35,6 +44,7 @@ rule execute:
         notebook="notebooks/{page}.py",
         package=PACKAGE,
         execution=EXECUTION,
+        stored=stored,
     output:
         f"{EXECUTED}/{{page}}.json",
     threads: THREADS

@@ -174,6 +174,13 @@ def test_verdict_follows_the_interval(shown, margins, word):
     assert "&lt;b&gt;" in card
 
 
+def test_a_timed_verdict_says_so(shown):
+    ledger.verdict("fca-05", [1.0, 1.1, 0.9, 1.0, 1.2], resampling="seed: a repeated run", timing=True)
+    ledger.verdict("fca-06", [1.0, 1.1, 0.9, 1.0, 1.2], resampling="seed: new textures")
+    assert ledger.recorded("verdict fca-05")["timed"]
+    assert "timed" not in ledger.recorded("verdict fca-06")
+
+
 def test_proof_compares_with_its_tolerance(shown):
     ledger.proof("fca-18", 1e-8, 1e-6)
     ledger.proof("fca-19", 1e-5, 1e-6)

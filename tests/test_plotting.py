@@ -67,3 +67,13 @@ def test_gallery_draws_every_image_and_hides_spare_axes():
     assert sum(bool(ax.images) for ax in fig.axes) == 5
     assert len(fig.axes) == 6
     plt.close(fig)
+
+
+def test_a_drawn_picture_has_a_title_and_no_ticks():
+    _, ax = plt.subplots()
+    drawn = plotting.draw(ax, np.eye(3), "one", vmin=0, vmax=2)
+    assert drawn.get_clim() == (0, 2)
+    assert ax.get_title() == "one"
+    assert not ax.get_xticks().size
+    assert not ax.get_yticks().size
+    plt.close(ax.figure)

@@ -9,7 +9,9 @@ import html
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,6 +139,43 @@ def recorded(key: str) -> Any:
     return _recorded[key]
 
 
+# Long runs -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a long run computed: its value, and the page, command, commit, machine, versions, seconds and date of the run."""
+
+    value: Any
+    provenance: dict[str, Any]
+
+    def sentence(self) -> str:
+        """Return where the value comes from, for `say`."""
+        p = self.provenance
+        return (
+            f"Stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']} with {p['threads']} thread, "
+            f"torch {p['versions']['torch']}, commit `{p['commit']}`, {p['date'][:10]}."
+        )
+
+
+def store(value: Any) -> None:
+    """Keep the value of a page's long run: the page was executed with `long=True`, and `make results` writes results/<page>.json."""
+    plain = _plain(value)
+    json.dumps(plain, allow_nan=False)
+    emit({"text/plain": "stored"}, {"stored": {"value": plain}})
+
+
+def stored(page: str) -> Stored:
+    """Return what the long run of a page has stored; ValueError if there is none."""
+    installed = resources.files("otad").joinpath("results", f"{page}.json")
+    checkout = Path(__file__).parents[2] / "results" / f"{page}.json"
+    place = installed if installed.is_file() else checkout
+    if not place.is_file():
+        raise ValueError(f"results/{page}.json does not exist: `make results PAGES={page}` computes it")
+    found = json.loads(place.read_text(encoding="utf-8"))
+    return Stored(found["value"], found["provenance"])
+
+
 class _Lookup(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         return recorded(key)
@@ -190,16 +229,26 @@ def judge(low: float, high: float) -> str:
     return "holds" if low > 0 else "fails" if high < 0 else "inconclusive"
 
 
-def verdict(claim_id: str, margins: Sequence[float], resampling: str, unit: str = "", why: str = "") -> None:
+def verdict(
+    claim_id: str,
+    margins: Sequence[float],
+    resampling: str,
+    unit: str = "",
+    why: str = "",
+    timing: bool = False,
+) -> None:
     """Judge a claim from one signed margin a seed, and record the verdict with its evidence.
 
     margins: the smallest over the claim's inequalities, or the distance inside a band; positive as claimed. Below five seeds the
     verdict is inconclusive whatever the interval. resampling: what a seed draws anew. unit: of the margins.
-    why: for a claim that fails or is tested on other data, the reason found.
+    why: for a claim that fails or is tested on other data, the reason found. timing: the margins are measured times or
+    ratios of such: the regression test then compares the word and not the mean.
     """
     mean, low, high = t_interval(margins)
     word = judge(low, high) if len(margins) >= MIN_SEEDS else "inconclusive"
     evidence = {"mean": mean, "low": low, "high": high, "n": len(margins), "p": p_value(margins)}
+    if timing:
+        evidence["timed"] = True
     effect = (
         f"margin {mean:.3g} {unit}".strip() + f", 95 % interval [{low:.3g}, {high:.3g}], n = {len(margins)}"
     )

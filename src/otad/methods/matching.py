@@ -4,6 +4,9 @@ FCA paper, Eq. 1 (sum over references), Sec. 3.2 (matching errors) and Sec. 3.3 
 conventions of the authors' code: the map is padded by reflection, errors are averaged over channels (the
 paper adds them: a factor C), and only patches centred in the map count. Eq. 4, 5 and 6 differ in one (T²,T²)
 matrix and nothing else, so this file holds all of the sorting and the methods hold their matrix.
+
+The plain version below sorts every patch, on any device, and is what the kernels are tested against;
+`otad.kernels` gets the same numbers without sorting or storing one, and is what is used where it can be.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from otad.kernels import rank_cpu
 from otad.transport import Ties, share_ties
 
+Engine = Literal["kernel", "plain"]
 Reference = Literal["median", "median_all", "random", "all", "knn"] | Tensor
 NAMES = ("median", "median_all", "random", "all", "knn")
 # Values sorted at a time. With order, errors, tie groups and their sums each takes about 50 bytes: 100 MB.
@@ -32,6 +37,7 @@ def matched_map(
     k: int | None = None,
     ties: Ties = "mean",
     seed: int = 0,
+    engine: Engine = "kernel",
 ) -> Tensor:
     """Match each patch with the references by rank, and spread its T² errors over its T² pixels.
 
@@ -45,10 +51,12 @@ def matched_map(
                 "all", the sum over all N, exact; "knn", for each pixel the sum of its k smallest scores over
                 the N (k = N // 4 if None, Table 5); or a (C,T²) tensor sorted along its last axis.
     ties, seed: ties as in `otad.transport.matching_errors`; seed of "random".
+    engine    : "kernel", `otad.kernels` where they apply (not to "knn", gradients or half precision), equal but
+                for rounding; "plain", the version in this file.
 
-    Time O(C N T² log T), plus O(C N T²) a reference; "all" O(C N T² log N) once. Memory: 100 to 250 MB (see BLOCK).
-    "median_all" and "all" hold all N T² values of a channel, 16 and 32 bytes each; "knn" holds N references,
-    4 C N T² bytes, and N² scores of 4 bytes, at most MAX_KNN of them.
+    Plain: time O(C N T² log T), plus O(C N T²) a reference; "all" O(C N T² log N) once. Memory: 100 to 250 MB
+    (see BLOCK). "median_all" and "all" hold all N T² values of a channel, 16 and 32 bytes each; "knn" holds N
+    references, 4 C N T² bytes, and N² scores of 4 bytes, at most MAX_KNN of them.
 
     Returns (h,w) ≥ 0 in units of the features. Raises ValueError for features that are not finite (C,h,w), a
     patch that is even or larger than the map, and references, k, n_references or ties that do not exist.
@@ -56,18 +64,42 @@ def matched_map(
     patch_size = round(weights.shape[0] ** 0.5)
     check_features(features, patch_size)
     _check_choice(features, patch_size, reference, n_references, k, ties)
-    if isinstance(reference, str) and reference == "all":
+    if engine not in ("kernel", "plain"):
+        raise ValueError(f'engine is {engine!r}: expected "kernel" or "plain".')
+    fast = engine == "kernel" and _suits_kernels(features, patch_size)
+    name = reference if isinstance(reference, str) else "given"
+    if name == "all" and fast and features.is_cpu:
+        return rank_cpu.matched_all(features, weights, ties)
+    if name == "all":
         return _aggregate(features, weights, _against_all(_patches(features, patch_size)), ties)[0]
-    references = reference_values(features, patch_size, reference, n_references, seed)
-    if isinstance(reference, str) and reference == "knn":
+    references = reference_values(features, patch_size, reference, n_references, seed, engine)
+    if name == "knn":
         scores = _aggregate(features, weights, _against_each(references), ties)
         nearest = scores.topk(k or max(1, len(scores) // 4), dim=0, largest=False)
         return nearest.values.sum(dim=0)
+    if fast and features.is_cpu:
+        return rank_cpu.matched_map(features, references, weights, ties)
+    if fast:
+        from otad.kernels import rank_gpu  # needs Triton, which comes with torch for CUDA
+
+        return rank_gpu.matched_map(features, references, weights, ties)
     return _aggregate(features, weights, _against_sum(references), ties)[0]
 
 
+def _suits_kernels(features: Tensor, patch_size: int) -> bool:
+    """Tell whether the kernels take these features: they know neither gradients nor half precision."""
+    plain = features.requires_grad and torch.is_grad_enabled()
+    known = features.dtype in (torch.float32, torch.float64) and patch_size <= rank_cpu.MAX_SIZE
+    return known and not plain and (features.is_cpu or features.is_cuda)
+
+
 def reference_values(
-    features: Tensor, patch_size: int, reference: Reference = "median", n_references: int = 1, seed: int = 0
+    features: Tensor,
+    patch_size: int,
+    reference: Reference = "median",
+    n_references: int = 1,
+    seed: int = 0,
+    engine: Engine = "kernel",
 ) -> Tensor:
     """Return the sorted reference values, (R,C,T²).
 
@@ -80,6 +112,9 @@ def reference_values(
     _check_choice(features, patch_size, reference, n_references, None, "mean")
     if isinstance(reference, Tensor):
         return reference.to(features)[None]
+    medians = reference in ("median", "median_all")
+    if medians and engine == "kernel" and features.is_cpu and _suits_kernels(features, patch_size):
+        return rank_cpu.median_reference(features, patch_size, every=reference == "median_all")[None]
     if reference == "median":
         tiles = features.unfold(1, patch_size, patch_size).unfold(2, patch_size, patch_size)
         return tiles.flatten(3).flatten(1, 2).sort(dim=-1).values.median(dim=1).values[None]

@@ -25,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
         step.add_argument("--scale", default="laptop", help="smoke, laptop or paper")
         if name == "book":
             step.add_argument("--cores", type=int, default=2)
+        if name == "results":
+            step.add_argument("pages", nargs="*", help="pages with a long run; none: all of them")
         if name == "execute":
             step.add_argument("page", help="the page's name, as 10_the_idea_of_fca")
             step.add_argument("--output", type=Path, required=True)
@@ -76,8 +78,11 @@ def _accept(options: argparse.Namespace) -> None:
     print("wrote", accept(options.scale))
 
 
-def _results(_: argparse.Namespace) -> None:
-    print("There is no long run yet: results/ is empty and every page computes all it shows.")
+def _results(options: argparse.Namespace) -> None:
+    from otad.publish.results import compute
+
+    for path in compute(options.pages, options.scale):
+        print("wrote", path, flush=True)
 
 
 STEPS = {

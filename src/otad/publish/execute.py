@@ -1,5 +1,6 @@
 """Execute one page with papermill and keep a clean, reproducible notebook with what it cost."""
 
+import copy
 import json
 import logging
 import os
@@ -20,6 +21,8 @@ from papermill.exceptions import PapermillExecutionError
 from otad import scale as scales
 from otad.publish.notebooks import checked_parameters, read, renumber, to_bytes
 
+# A kernel is given ports that were free a moment before; with two pages starting at once, another may have taken one.
+NEVER_STARTED, STARTS, START_TIMEOUT = "Kernel died before replying", 3, 300
 VERSIONS = ("otad", "numpy", "torch", "torchvision", "pot", "scikit-learn", "umap-learn", "matplotlib")
 
 
@@ -61,22 +64,28 @@ def run(notebook: NotebookNode, page: str, parameters: dict[str, Any], kernel: s
     """Execute in an empty directory: a page may rely on nothing but the installed package."""
     logging.getLogger("papermill").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as empty:
-        try:
-            return papermill.execute_notebook(
-                notebook,
-                None,
-                parameters=parameters,
-                kernel_name=kernel,
-                language="python",
-                progress_bar=False,
-                cwd=empty,
-                extra_arguments=["--IPKernelApp.log_level=40"],
-            )
-        except PapermillExecutionError as error:
-            source = "\n".join(f"    {line}" for line in error.source.splitlines())
-            raise PageError(
-                f"notebooks/{page}.py, code cell {error.exec_count} raised {error.ename}: {error.evalue}\n{source}"
-            ) from None
+        for starts in range(1, STARTS + 1):
+            try:
+                return papermill.execute_notebook(
+                    copy.deepcopy(notebook),
+                    None,
+                    parameters=parameters,
+                    kernel_name=kernel,
+                    language="python",
+                    progress_bar=False,
+                    cwd=empty,
+                    start_timeout=START_TIMEOUT,
+                    extra_arguments=["--IPKernelApp.log_level=40"],
+                )
+            except PapermillExecutionError as error:
+                source = "\n".join(f"    {line}" for line in error.source.splitlines())
+                raise PageError(
+                    f"notebooks/{page}.py, code cell {error.exec_count} raised {error.ename}: {error.evalue}\n{source}"
+                ) from None
+            except RuntimeError as error:
+                if NEVER_STARTED not in str(error) or starts == STARTS:
+                    raise PageError(f"notebooks/{page}.py: {error}") from error
+        raise AssertionError("the loop returns or raises")
 
 
 def _peak_memory_mb() -> float:

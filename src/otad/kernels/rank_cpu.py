@@ -1,0 +1,199 @@
+"""Rank matching of every patch of a feature map, on the CPU, without sorting a patch or storing one.
+
+The same numbers as the plain version in `otad.methods.matching` (FCA paper, Eq. 1 and 4–7), which says what
+they mean and checks the input. A pixel's error is needed in each of the T² windows that hold it, and its rank
+in the window decides: `lanes` finds the ranks of 256 pixels at once and adds up the errors over channels, in
+T² sums a pixel. What is left, one (T²,T²) matrix on these sums, is linear and costs little.
+
+Threads: as many as torch uses (`torch.get_num_threads()`, set by OMP_NUM_THREADS), or fewer if
+NUMBA_NUM_THREADS says so. The result does not depend on their number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numba import config
+from torch import Tensor
+
+from otad.kernels import lanes
+from otad.kernels.lanes import LANES
+from otad.kernels.windows import spread
+
+MAX_SUMS = 2**23  # errors summed over channels that are held at a time: 32 MiB of float32
+TASK_SUMS = 2**16  # of them that a task works on: 256 KiB, a part of the second-level cache
+MAX_SIZE = 255  # T² is counted in 16 bits
+GROUPS = 4  # of channels with sums of their own in `matched_all`: fixed, as the order of adding up is
+
+
+def matched_map(features: Tensor, references: Tensor, weights: Tensor, ties: str = "mean") -> Tensor:
+    """Match each patch with R references: A(p) = Σ_r Σ_P Σ_j weights[i,j] M_r(j; P), p being member i of P.
+
+    features : (C,h,w) float32 or float64. references : (R,C,T²) sorted, of the same dtype.
+    weights  : (T²,T²). ties : "mean" or "index". M is the mean over channels.
+
+    Time O(C h w (4T² + R T²)); memory: the padded map and 3 MAX_SUMS numbers. Returns (h,w).
+    """
+    grid = _Grid(features, weights)
+    known = references.detach().transpose(0, 1).contiguous().numpy()
+    prefix = np.pad(known.cumsum(axis=-1, dtype=np.float64), ((0, 0), (0, 0), (1, 0)))
+    half = grid.half(ties)
+    result = features.new_zeros(grid.height + grid.size - 1, grid.width)
+    for rows in grid.bands():
+        sums = grid.sums(rows[1] - rows[0])
+        step = max(1, TASK_SUMS // sums[0].size)
+
+        def work(first: int, rows: np.ndarray = rows, sums: np.ndarray = sums, step: int = step) -> None:
+            blocks, area = np.array([first, min(first + step, len(sums))]), grid.area()
+            lanes.match(grid.values, *grid.layout, rows, known, prefix, half, area, blocks, sums)
+
+        _run(work, range(0, len(sums), step))
+        result[rows[0] : rows[1] + grid.size - 1] += grid.spread(sums, weights, rows[1] - rows[0])
+    return grid.crop(result)
+
+
+def matched_all(features: Tensor, weights: Tensor, ties: str = "mean") -> Tensor:
+    """As `matched_map` with all N = h·w patches for references, in the time of a few.
+
+    Eq. 1. The N reference values of a rank are values of the map. Counted by their place among its sorted
+    values they give Σ |v − a|, at every v of the map, in one pass over these places.
+
+    Time O(C N T²); memory 4 N T² bytes for each of GROUPS and 12 N T² for each thread. Returns (h,w).
+    """
+    grid = _Grid(features, weights)
+    sums = np.stack([grid.sums(grid.height) for _ in range(GROUPS)])
+    half = grid.half(ties)
+
+    def work(group: int) -> None:
+        area, table = grid.area(), np.empty((grid.n_windows, grid.members + 1))
+        for c in range(group, len(features), GROUPS):
+            values, places, counts = grid.count(c, area)
+            lanes.tabulate_all(values, counts, grid.n_windows, table)
+            grid_values = grid.values[c]
+            lanes.match_all(grid_values, places, *grid.layout, grid.height, table, half, area, sums[group])
+
+    _run(work, range(GROUPS))
+    return grid.crop(grid.spread(sums.sum(axis=0), weights, grid.height))
+
+
+def median_reference(features: Tensor, patch_size: int, every: bool = False) -> Tensor:
+    """Return the lower median of the values of each rank, (C,T²), over tiles of stride T or over every patch.
+
+    Eq. 7 as the authors compute it, and as it is written.
+    """
+    channels = features.detach().contiguous().numpy()
+    medians = np.empty((len(channels), patch_size**2), channels.dtype)
+    grid = _Grid(features, torch.empty(patch_size**2, 0)) if every else None
+
+    def work(c: int) -> None:
+        if grid is None:
+            medians[c] = _median_tiles(channels[c], patch_size)
+        else:
+            values, _, counts = grid.count(c, grid.area())
+            lanes.median_all(values, counts, grid.n_windows, medians[c])
+
+    _run(work, range(len(channels)))
+    return torch.from_numpy(medians)
+
+
+def _median_tiles(channel: np.ndarray, size: int) -> np.ndarray:
+    """Return the lower median over the tiles of stride T of their value of each rank; (h,w) → (T²)."""
+    rows, columns = channel.shape[0] // size, channel.shape[1] // size
+    tiles = channel[: rows * size, : columns * size].reshape(rows, size, columns, size).swapaxes(1, 2)
+    ranked = np.sort(tiles.reshape(rows * columns, size**2), axis=-1).T.copy()
+    middle = (rows * columns - 1) // 2
+    return np.partition(ranked, middle, axis=-1)[:, middle]
+
+
+class _Grid:
+    """A map padded by reflection, its pixels in a row, and the windows that are centred in the map."""
+
+    def __init__(self, features: Tensor, weights: Tensor) -> None:
+        channels = features.detach().contiguous().numpy()
+        self.members = len(weights)
+        self.size = round(self.members**0.5)
+        if self.size > MAX_SIZE:
+            raise ValueError(
+                f"patch_size is {self.size}: expected at most {MAX_SIZE}, so that 32 bits hold two counts of "
+                "T² pixels; use the plain version."
+            )
+        self.height, self.width = channels.shape[1], channels.shape[2] + self.size - 1
+        self.n_windows = channels[0].size
+        # Neighbours are read before it is clear that no window wants them, up to this far beside the map.
+        self.guard = (self.size - 1) * (self.width + 1)
+        self.layout = (self.width, self.size, self.guard)
+        self.channels = channels
+        n_values = 2 * self.guard + self.n_blocks(self.height) * LANES
+        self.values = np.zeros((len(channels), n_values), channels.dtype)
+        _run(lambda c: self.pad(channels[c], self.values[c, self.guard :]), range(len(channels)))
+
+    def n_blocks(self, n_rows: int) -> int:
+        """Blocks of LANES pixels that are members of windows on n_rows rows."""
+        return -(-(n_rows + self.size - 1) * self.width // LANES)
+
+    def pad(self, channel: np.ndarray, target: np.ndarray) -> None:
+        """Write a channel to the target, with T // 2 pixels more on all sides: the edge is a mirror."""
+        reach, (h, w) = self.size // 2, channel.shape
+        padded = target[: (h + 2 * reach) * self.width].reshape(-1, self.width)
+        padded[reach : reach + h, reach : reach + w] = channel
+        for lines, n in ((padded[reach : reach + h].T, w), (padded, h)):
+            lines[:reach] = lines[reach + 1 : 2 * reach + 1][::-1]
+            lines[reach + n :] = lines[n - 1 : reach + n - 1][::-1]
+
+    def area(self) -> np.ndarray:
+        """Room to count in; 16 bits hold the members of a window twice up to T = 15."""
+        counts = np.uint16 if self.members < 2**8 else np.uint32
+        return np.zeros((self.size + 1, 2 * self.size, LANES), counts)
+
+    def half(self, ties: str) -> int:
+        """Bits of the low half of a count in `area`; 0 if equal values are not counted apart."""
+        return 0 if ties == "index" else 8 if self.members < 2**8 else 16
+
+    def bands(self) -> Iterator[np.ndarray]:
+        """Split the rows of windows so that sums stay small."""
+        step = max(1, MAX_SUMS // (self.members * self.width))
+        for first in range(0, self.height, step):
+            yield np.array([first, min(first + step, self.height)])
+
+    def sums(self, n_rows: int) -> np.ndarray:
+        """Sums of errors: (block, member, lane)."""
+        return np.zeros((self.n_blocks(n_rows), self.members, LANES), self.values.dtype)
+
+    def count(self, c: int, area: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Count a channel's values by rank: distinct values, places of the pixels among them, counts."""
+        if self.n_windows * (self.members + 1) >= 2**31:
+            raise ValueError(
+                f"{self.n_windows} patches of {self.members} pixels: expected fewer than 2³¹ values in all, so "
+                "that 32 bits number them; resize the images or take features of a larger stride."
+            )
+        values, inverse = np.unique(self.channels[c], return_inverse=True)
+        places = np.zeros(self.n_blocks(self.height) * LANES, np.int32)
+        self.pad(inverse.reshape(self.channels[c].shape), places)
+        counts = np.zeros((len(values), self.members), np.int32)
+        lanes.count(self.values[c], places, *self.layout, self.height, area, counts)
+        return values, places, counts
+
+    def spread(self, sums: np.ndarray, weights: Tensor, n_rows: int) -> Tensor:
+        """Give the errors of windows on n_rows rows to their members; (n_rows + T − 1, width), padded."""
+        errors = torch.from_numpy(sums).transpose(0, 1).reshape(self.members, -1)
+        return spread(errors.div_(len(self.channels)), weights, n_rows, self.width)
+
+    def crop(self, padded: Tensor) -> Tensor:
+        """Return the map without what was padded."""
+        edge = self.size // 2
+        return padded[edge : edge + self.height, edge : padded.shape[1] - edge].clone()
+
+
+def _run(work: Callable[[int], None], items: Iterable[int]) -> None:
+    """Do the work on torch's number of threads; the compiled loops and NumPy's copies release the GIL."""
+    n_threads = min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    if n_threads == 1:
+        for item in items:
+            work(item)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        for _ in pool.map(work, items):
+            pass  # an error in a thread is raised here

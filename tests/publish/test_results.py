@@ -1,0 +1,87 @@
+"""A long run: computed by its page, kept with its provenance, read back, and named by whoever lacks it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from otad import ledger
+from otad.publish import results
+from otad.publish.execute import PageError
+
+
+def _page(name, code):
+    """A page whose parameters cell has `long`, as it comes out of the template."""
+    path = Path("notebooks") / f"{name}.py"
+    path.write_text(path.read_text().replace("seed = 0\n", "seed = 0\nlong = False\n") + code)
+
+
+@pytest.fixture
+def long_page(book):
+    book("20_long", "")
+    _page(
+        "20_long",
+        'rows = [{"seed": s, "score": 0.5 + s} for s in (1, 2)]\nif long:\n    ledger.store(rows)\n',
+    )
+    Path("results").mkdir()
+
+
+def test_a_long_run_is_kept_with_its_provenance(long_page):
+    assert results.long_pages() == ["20_long"]  # the fixture's other page has none
+    (path,) = results.compute([], "smoke")
+    kept = json.loads(path.read_text())
+    assert path == Path.cwd() / "results" / "20_long.json"
+    assert kept["value"] == [{"seed": 1, "score": 1.5}, {"seed": 2, "score": 2.5}]
+    provenance = kept["provenance"]
+    assert provenance["command"] == "make results PAGES=20_long"
+    assert {"commit", "machine", "versions", "date", "threads", "scale"} <= provenance.keys()
+    assert provenance["seconds"] > 0
+    # A row a line: a diff shows the cells that moved.
+    assert sum('"seed"' in line for line in path.read_text().splitlines()) == 2
+
+
+def test_a_page_that_fails_leaves_the_old_result(long_page):
+    Path("results/20_long.json").write_text("good")
+    page = Path("notebooks/20_long.py")
+    page.write_text(page.read_text() + "\n# %%\nraise RuntimeError('out of place')\n")
+    with pytest.raises(PageError, match="out of place"):
+        list(results.compute(["20_long"], "smoke"))
+    assert Path("results/20_long.json").read_text() == "good"
+
+
+def test_what_has_no_long_run_or_stores_nothing_is_refused(long_page):
+    with pytest.raises(ValueError, match="'10_page' has no long run; the pages that have one are 20_long"):
+        list(results.compute(["10_page"], "smoke"))
+    page = Path("notebooks/20_long.py")
+    page.write_text(page.read_text().replace("ledger.store(rows)", "pass"))
+    with pytest.raises(ValueError, match="stored 0 values"):
+        list(results.compute(["20_long"], "smoke"))
+
+
+def test_a_missing_result_says_how_to_compute_it():
+    with pytest.raises(
+        ValueError, match=r"results/99_none.json does not exist: `make results PAGES=99_none`"
+    ):
+        ledger.stored("99_none")
+
+
+def test_the_sentence_tells_where_a_value_comes_from():
+    provenance = {
+        "command": "make results PAGES=20_long",
+        "seconds": 1800.0,
+        "machine": "x86_64, 2 cores",
+        "threads": 1,
+        "versions": {"torch": "2.15.0"},
+        "commit": "0123456789ab",
+        "date": "2026-11-25T10:00:00+00:00",
+    }
+    said = ledger.Stored([], provenance).sentence()
+    for word in (
+        "make results PAGES=20_long",
+        "30 minutes",
+        "x86_64, 2 cores",
+        "2.15.0",
+        "0123456789ab",
+        "2026-11-25",
+    ):
+        assert word in said
