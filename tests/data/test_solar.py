@@ -121,3 +121,19 @@ def test_too_many_sisters_are_an_error(monkeypatch):
     monkeypatch.setattr(solar, "SISTERS", -2.0)
     with pytest.raises(ValueError, match=r"only 0 of \d+ normal cells are neither copies nor sisters"):
         split("poly", 2, 3, 3)
+
+
+def test_planted_defects_stand_on_good_cells_and_masks_say_where():
+    kinds = ["good", "cut", "hole"]
+    data = solar.planted("mono", (40, 48), 2, kinds, seed=3)
+    clean = solar.load("mono", (40, 48), 2, 3, 0, seed=3)
+    assert torch.equal(data.train, clean.train)
+    assert data.kinds == kinds
+    assert data.labels.tolist() == [False, True, True]
+    changed = (data.test != clean.test).any(dim=1)
+    assert not changed[0].any()
+    assert not (changed & ~data.masks).any()
+    assert changed[1:].flatten(1).any(dim=1).all()
+    assert not torch.equal(solar.planted("mono", (40, 48), 2, kinds, 3, salt=1).masks, data.masks)
+    with pytest.raises(ValueError, match="scratch"):
+        solar.planted("mono", 40, 2, ["scratch"])

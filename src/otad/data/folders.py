@@ -46,7 +46,7 @@ def load(root: str | Path, category: str, size: int | tuple[int, int] | None = N
     be read.
     """
     folder = _category(Path(root), category)
-    train_paths = _images(folder / "train" / GOOD)
+    train_paths = image_files(folder / "train" / GOOD)
     test_paths = _test_images(folder)
     mask_paths = _mask_paths(folder, test_paths)
     expected = None if size is None else pair(size)
@@ -70,10 +70,10 @@ def _category(root: Path, category: str) -> Path:
     return root / category
 
 
-def _images(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
     """Image files of one folder by name; ValueError if the folder is missing or has none."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is missing; the MVTec AD layout needs it.")
+        raise ValueError(f"{folder} is missing; the layout needs it.")
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
         raise ValueError(f"{folder} has no images; expected files ending in {', '.join(SUFFIXES)}.")
@@ -89,7 +89,7 @@ def _test_images(folder: Path) -> list[Path]:
     kinds = sorted((p.name for p in test.iterdir() if p.is_dir()), key=lambda kind: (kind != GOOD, kind))
     if not kinds:
         raise ValueError(f"{test} has no folders; expected test/{GOOD} and one folder a defect type.")
-    return [path for kind in kinds for path in _images(test / kind)]
+    return [path for kind in kinds for path in image_files(test / kind)]
 
 
 def _mask_paths(folder: Path, test_paths: list[Path]) -> dict[int, Path]:
@@ -189,6 +189,11 @@ def _mask(path: Path, original: tuple[int, int], size: tuple[int, int] | None) -
     mask = torch.from_numpy(values > 0)
     if size is None:
         return mask
+    return resize_mask(mask, size)
+
+
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a mask (H,W) bool by nearest neighbour."""
     return functional.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0] > 0
 
 
@@ -201,14 +206,15 @@ def write(dataset: Dataset, root: str | Path, category: str) -> None:
         raise ValueError(f"{dataset.name} has image labels only; the MVTec AD layout needs masks.")
     folder = Path(root) / category
     for index, image in enumerate(dataset.train):
-        _save(image, folder / "train" / GOOD / f"{index:03d}.png")
+        save(image, folder / "train" / GOOD / f"{index:03d}.png")
     for index, (image, mask, kind) in enumerate(zip(dataset.test, dataset.masks, dataset.kinds, strict=True)):
-        _save(image, folder / "test" / kind / f"{index:03d}.png")
+        save(image, folder / "test" / kind / f"{index:03d}.png")
         if kind != GOOD:
-            _save(mask[None].float(), folder / "ground_truth" / kind / f"{index:03d}_mask.png")
+            save(mask[None].float(), folder / "ground_truth" / kind / f"{index:03d}_mask.png")
 
 
-def _save(image: Tensor, path: Path) -> None:
+def save(image: Tensor, path: Path) -> None:
+    """Write an image (3,H,W) or mask (1,H,W) in [0,1] as an 8-bit file, with the folders it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     Image.fromarray(values.squeeze(-1) if values.shape[-1] == 1 else values).save(path)

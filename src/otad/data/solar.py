@@ -28,6 +28,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from otad.data import GOOD, Dataset, pair, resize
+from otad.data.defects import damage
 
 LICENCE = "CC BY-NC-SA 4.0 (ELPV)"
 NOTICE = (
@@ -191,6 +192,21 @@ def load(
     labels = torch.arange(len(test)) >= n_good
     kinds = [GOOD] * n_good + ["defective"] * n_defective
     return Dataset(cell, train, test, None, labels, kinds, LICENCE)
+
+
+def planted(
+    cell: str, size: int | tuple[int, int], n_train: int, kinds: Sequence[str], seed: int = 0, salt: int = 0
+) -> Dataset:
+    """Load normal cells and plant a defect of its kind on each test cell that is not to stay good; with masks.
+
+    kinds : of `otad.data.defects.KINDS` or "good", one a test cell. salt : draws other defects on the same cells.
+    Raises ValueError as `split` and `defects.plant` do.
+    """
+    cells = load(cell, size, n_train, len(kinds), 0, seed)
+    images, masks = damage(list(cells.test), kinds, [seed, salt], grey=True)
+    return Dataset(
+        f"{cell}, planted", cells.train, images, masks, masks.flatten(1).any(1), list(kinds), LICENCE
+    )
 
 
 def _images(positions: Sequence[int], size: tuple[int, int]) -> Tensor:
