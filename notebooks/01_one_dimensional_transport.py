@@ -591,10 +591,11 @@ plotting.show(
 )
 
 # %% [markdown]
-# ### Why logarithms
+# ### Why exponents
 #
 # The textbook iteration multiplies by $K = e^{-C/\varepsilon}$. In single precision $e^{-104}$ is zero, and a row of
-# zeros cannot be rescaled to anything. The loop below is that textbook, in three lines; look for the first `nan`.
+# zeros cannot be rescaled to anything. `sinkhorn` moves what the scalings have grown to back into the exponent, before they grow
+# large, and only then takes $e$ to it. The loop below is the textbook, in three lines; look for the first `nan`.
 
 
 # %%
@@ -609,13 +610,13 @@ def textbook(cost, eps, n_iter):
 
 rows = []
 for eps in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
-    logs = sinkhorn(cost.astype(np.float32), eps, max_iter=500, tol=0)
+    stable = sinkhorn(cost.astype(np.float32), eps, max_iter=500, tol=0)
     rows.append(
         {
             "ε": f"{eps:g}",
             "textbook, float32": f"{textbook(cost, eps, 500):.6f}",
-            "logarithms, float32": f"{float(logs.value):.6f}",
-            "marginal error": f"{logs.marginal_error:.0e}",
+            "stabilised, float32": f"{float(stable.value):.6f}",
+            "marginal error": f"{stable.marginal_error:.0e}",
         }
     )
 ledger.record(
@@ -624,7 +625,7 @@ ledger.record(
 )
 plotting.table(
     pd.DataFrame(rows),
-    caption="The transport cost after 500 iterations, without and with logarithms",
+    caption="The transport cost after 500 iterations, without and with room for exponents",
 )
 
 # %% [markdown]

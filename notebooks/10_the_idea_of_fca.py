@@ -44,19 +44,11 @@ from otad.methods.patch_statistics import (
     sample_weighted_wasserstein,
 )
 from otad.metrics import average_precision, pixel_auroc
+from otad.plotting import draw
 from otad.scale import device, pick
 from otad.transport import matching_errors
 
 BLUE, RED, GREEN = plotting.COLORS[:3]
-
-
-def draw(ax, picture, title="", **kwargs):
-    """An image without ticks; one colour scale is given by whoever calls."""
-    drawn = ax.imshow(picture, **kwargs)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    ax.set_title(title, fontsize=10)
-    return drawn
 
 
 # %% [markdown]

@@ -1,0 +1,635 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What a shift does
+#
+# Turn up the light, and a detector that was nearly perfect yesterday guesses today. After this page you know which part of it
+# breaks: not the anomalies, but everything else.
+#
+# *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 1, 3.2, 4.1 and
+# 4.2, Table 1, Figures 3, 6 and 7. Five claims are tested. **ttad-01**: under strong noise a memory of clean patches loses more than 20 points
+# of image AUROC. **ttad-02**: every detector is worse on corrupted pictures. **ttad-03**: contrast is the hardest of the four
+# corruptions for all methods. **ttad-17**: a shift moves *normal* patches away from the memory too, and so shrinks their distance to the anomalous
+# ones. **ttad-18**: one Gaussian underfits patch features. The data are others than the paper's, so this tests the claims and reproduces no
+# printed value.
+
+# %% tags=["parameters"]
+scale = "laptop"  # "smoke", "laptop" or "paper"
+seed = 100  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
+data_root = ""  # at scale "paper": a folder in the layout of MVTec AD
+
+# %% tags=["hide-input"]
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.ticker import FixedLocator, NullLocator
+from scipy import stats
+from sklearn.mixture import GaussianMixture
+from torch.nn import functional as F
+
+from otad import ledger, plotting
+from otad.data import folders, photographs, scenes, solar, textures
+from otad.data.corruptions import KINDS, SEVERITIES, corrupt
+from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
+from otad.methods.patchcore import greedy_coreset, nearest, patch_features
+from otad.methods.ttad import gaussian
+from otad.metrics import image_auroc, pixel_auroc
+from otad.scale import device, pick
+
+BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
+
+# %% [markdown]
+# ## Four corruptions
+#
+# The paper takes four corruptions of ImageNet-C at the highest severity, 5. **Gaussian noise** adds independent noise of standard deviation 0.38
+# to values between 0 and 1. **Defocus blur** averages over a disk of radius 10 pixels. **Brightness** adds 0.5 to the value $V$ of HSV. **Contrast** draws all
+# values towards the mean until 5 % of the contrast is left. Everything is clipped to $[0, 1]$. Look for what you
+# could still inspect yourself.
+
+# %%
+side = pick(scale, smoke=64, laptop=128, paper=224)
+shown = {
+    "solar, mono": solar.load("mono", side, 1, 1, 1, seed=seed).test[1],
+    "solar, poly": solar.load("poly", side, 1, 1, 1, seed=seed).test[1],
+    "carpet": textures.render("carpet", side, [seed]),
+    "gravel": photographs.load("gravel", side, 1, 1, 0, seed=seed).test[0],
+    "transistor": scenes.render("transistor", side, seed)[0],
+}
+shown = dict(list(shown.items())[: pick(scale, smoke=2, laptop=5)])
+clean = torch.stack(list(shown.values()))
+tiles = torch.stack([clean] + [corrupt(clean, kind, 5, seed) for kind in KINDS], 1)
+
+# %% tags=["hide-input"]
+plotting.show(
+    plotting.gallery(
+        tiles.flatten(0, 1),
+        titles=["clean", *KINDS] + [""] * 5 * (len(shown) - 1),
+        columns=5,
+    ),
+    alt="Rows of pictures (solar cells, carpet, gravel, a drawn transistor), clean and under Gaussian noise, defocus blur, brightness and contrast at "
+    "severity 5. Noise hides all but the large structures, blur leaves soft spots, brightness washes out to white, contrast leaves a "
+    "nearly flat grey.",
+    shows=["ttad Figure 3", "ttad Figure 6", "ttad Figure 7"],
+)
+
+# %% tags=["remove-input"]
+ledger.say(solar.NOTICE)
+
+# %% [markdown]
+# MVTec AD and Real-IAD, the paper's two data sets, may not be shown here; with a `data_root` the same cells run on your own copy. Severity is a ladder, and 5 is its top:
+
+# %% tags=["hide-input"]
+first = clean[:1]
+ladder = torch.cat([corrupt(first, k, s, seed) for k in KINDS for s in SEVERITIES])
+plotting.show(
+    plotting.gallery(
+        ladder,
+        titles=[f"{kind.split()[-1]} {s}" for kind in KINDS for s in SEVERITIES],
+        columns=5,
+    ),
+    alt="One solar cell under each of the four corruptions in five severities, from hardly visible to destroyed.",
+)
+
+# %% [markdown]
+# **A byte is not a float.** ImageNet-C stores its pictures with 8 bits, ours stay floats. At contrast 5 a picture keeps 5 % of its range, so bytes leave it a
+# dozen grey levels. What is rounded away is gone for any method. We keep the two apart and ask below what the byte costs.
+#
+# ## An arena where there is something to lose
+#
+# A loss can only be measured on a class that is detected to begin with. The rule for this part of the book, fixed beforehand: *image AUROC of a clean
+# PatchCore at least 0.9, and at least 0.1 lost under at least two corruptions*. Candidates are tried on seeds 0 and 1, which no verdict uses.
+# The detector is the paper's: features of a pretrained network, a greedy coreset as memory (Eq. 1), and the score
+# $s = \max_p \min_{m \in \mathcal M} \lVert z_p - m\rVert_2$ (Eq. 2).
+
+# %%
+n_train = pick(scale, smoke=8, laptop=100, paper=300)
+n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
+n_good, n_each = pick(scale, smoke=(6, 2), laptop=(10, 4))
+PLANTED = ("cut", "hole", "contamination")
+
+
+def planted(s):
+    """Monocrystalline cells with planted defects, and their masks."""
+    kinds = ["good"] * n_good + list(PLANTED) * n_each
+    return solar.planted("mono", side, n_train, kinds, s, salt=30)
+
+
+def real(cell, designs="shared"):
+    def load(s):
+        n_bad = 3 * n_each
+        return solar.load(cell, side, n_train, n_good, n_bad, s, designs)
+
+    return load
+
+
+CANDIDATES = {
+    "mono, planted defects": planted,
+    "mono, real, all designs": real("mono", "all"),
+    "mono, real": real("mono"),
+    "poly, real": real("poly"),
+}
+if scale == "smoke":
+    CANDIDATES = dict(list(CANDIDATES.items())[:2])
+if data_root:
+    CANDIDATES = {
+        name: lambda s, name=name: folders.load(data_root, name, size=side)
+        for name in folders.categories(data_root)
+    }
+
+# %% [markdown]
+# Three detectors share one pass of the network, so that "every detector" means more than one: PatchCore on strides 8 and 16, PatchCore on stride 16 only, and a
+# single **Gaussian** fitted to all clean patches, scored by the Mahalanobis distance.
+
+
+# %%
+net = (
+    wide_resnet50_2(stages=(8, 16), device=device())
+    if scale == "paper"
+    else efficientnet_lite0(stages=(8, 16), device=device())
+)
+
+
+@torch.no_grad()
+def features(images):
+    """Patch features (N·h·w, C) of both strides and of stride 16 only, and the shape of the larger map."""
+    maps = [net(few.to(device())) for few in images.split(16)]
+    maps = [torch.cat(of_stride) for of_stride in zip(*maps, strict=True)]
+    both, deep = patch_features(maps), patch_features(maps[1:])
+    points = [f.movedim(1, -1).flatten(0, 2) for f in (both, deep)]
+    return *points, (len(images), *both.shape[-2:])
+
+
+class Detectors:
+    """Fitted on clean pictures; gives patch distances and image scores."""
+
+    def __init__(self, train, s, only_patchcore=False):
+        both, deep, _ = features(train)
+        self.clean, self.root = both, None
+        chosen = greedy_coreset(both, n_entries, s, 128)
+        self.memories = {"PatchCore": both[chosen]}
+        if only_patchcore:
+            return
+        chosen = greedy_coreset(deep, min(n_entries, len(deep)), s, 128)
+        self.memories["PatchCore, stride 16"] = deep[chosen]
+        self.mean, covariance = gaussian(both)
+        ridge = 1e-3 * covariance.diagonal().mean()
+        lifted = covariance + ridge * torch.eye(len(covariance)).to(covariance)
+        self.root = torch.linalg.cholesky(lifted)
+
+    def __call__(self, images):
+        """Name to patch distances (N, patches)."""
+        both, deep, shape = features(images)
+        of = {"PatchCore": both, "PatchCore, stride 16": deep}
+        found = {
+            name: nearest(of[name], m)[0][:, 0] for name, m in self.memories.items()
+        }
+        if self.root is not None:
+            gap = (both - self.mean).T
+            whitened = torch.linalg.solve_triangular(self.root, gap, upper=False)
+            found["single Gaussian"] = torch.linalg.vector_norm(whitened, dim=0)
+        return {name: d.view(shape[0], -1).cpu() for name, d in found.items()}
+
+
+METHODS = ("PatchCore", "PatchCore, stride 16", "single Gaussian")
+
+
+def conditions(images, s):
+    yield "clean", images
+    for kind in KINDS:
+        yield kind, corrupt(images, kind, 5, seed=s)
+
+
+# %%
+rows = []
+for name, load in CANDIDATES.items():
+    for s in range(pick(scale, smoke=1, laptop=2)):
+        data = load(s)
+        detect = Detectors(data.train, s, only_patchcore=True)
+        for condition, images in conditions(data.test, s):
+            score = detect(images)["PatchCore"].amax(1)
+            auroc = image_auroc(score, data.labels)
+            rows.append({"class": name, "condition": condition, "AUROC": auroc})
+trial = pd.DataFrame(rows).pivot_table(
+    index="class", columns="condition", values="AUROC", sort=False
+)
+lost = trial["clean"].to_numpy()[:, None] - trial[list(KINDS)]
+passes = (trial["clean"] >= 0.9) & ((lost >= 0.1).sum(axis=1) >= 2)
+ARENA = [name for name in CANDIDATES if passes[name]] or list(CANDIDATES)[:1]
+
+# %% tags=["hide-input"]
+ledger.record("p30_trial", trial.T.to_dict(), tolerance=5e-3)
+ledger.record("p30_arena", ARENA)
+plotting.table(
+    (100 * trial).assign(passes=np.where(passes, "yes", "no")),
+    caption="Image AUROC (%) of PatchCore on held-out seeds, and whether the class may enter",
+    formats="{:.1f}",
+)
+
+# %% tags=["remove-input"]
+ledger.say(
+    "Into the arena: "
+    + "; ".join(ARENA)
+    + ". A word of caution about *mono, real, all designs*: most of its defective cells come from modules with thick "
+    "busbars (page 03), so that a part of what is detected there is a design and not a crack. It enters, as the rule says; the planted defects are the cleaner test, and only they have masks."
+)
+
+# %% [markdown]
+# ## What is lost
+#
+# The verdict seeds: new cells, new damage, new memory, new noise. The first row of the table is the paper's, for MVTec AD.
+
+# %%
+n_seeds = pick(scale, smoke=2, laptop=5)
+rows, distances, normal_patches = [], [], {}
+for name in ARENA:
+    for s in range(seed, seed + n_seeds):
+        data = CANDIDATES[name](s)
+        detect = Detectors(data.train, s)
+        for condition, images in conditions(data.test, s):
+            found = detect(images)
+            key = {"class": name, "seed": s, "condition": condition}
+            for method, d in found.items():
+                auroc = 100 * image_auroc(d.amax(1), data.labels)
+                rows.append(key | {"method": method, "AUROC": auroc})
+            if data.masks is not None:
+                marked = F.avg_pool2d(data.masks[:, None].float(), 8).flatten(1)
+                distances.append(key | {"d": found["PatchCore"], "m": marked})
+        if name == ARENA[0]:  # clean patches, fitted and held out, for later
+            held = features(data.test[~data.labels])[0]
+            normal_patches[s] = detect.clean.cpu(), held.cpu()
+        if data.masks is not None:  # contrast once more, as bytes
+            bytes_ = corrupt(data.test, "contrast", 5, levels=256)
+            d = detect(bytes_)["PatchCore"]
+            key = {"class": name, "seed": s, "condition": "contrast, bytes"}
+            auroc = 100 * image_auroc(d.amax(1), data.labels)
+            rows.append(key | {"method": "PatchCore", "AUROC": auroc})
+scores = pd.DataFrame(rows)
+
+# %% tags=["hide-input"]
+ORDER = ["clean", *KINDS]
+PAPER = dict(
+    zip(
+        ORDER,
+        ("clean", "gaussian_noise", "defocus_blur", "brightness", "contrast"),
+        strict=True,
+    )
+)
+printed = ledger.numbers(paper="ttad", table="Table 1", method="patchcore")
+printed = printed[printed["dataset"] == "mvtec_ad"]
+
+
+def in_print(condition):
+    hits = printed[printed["setting"].str.contains(PAPER[condition])]
+    return float(hits["number"].iloc[0]) if len(hits) else float("nan")
+
+
+grid = scores.pivot_table(
+    index=["class", "method"], columns="condition", values="AUROC", sort=False
+)[ORDER]
+ledger.record(
+    "p30_table",
+    {f"{c}: {m}": row.to_dict() for (c, m), row in grid.iterrows()},
+    tolerance=5e-3,
+)
+flat = grid.reset_index()
+first = {"class": "MVTec AD, printed", "method": "PatchCore"}
+flat = pd.concat(
+    [pd.DataFrame([first | {c: in_print(c) for c in ORDER}]), flat],
+    ignore_index=True,
+)
+plotting.table(
+    flat,
+    caption=f"Image AUROC (%), severity 5, mean over {n_seeds} seeds",
+    formats="{:.1f}",
+    shows=["ttad Table 1"],
+)
+
+# %% tags=["remove-input"]
+wide = scores.pivot_table(
+    index=["class", "seed", "method"],
+    columns="condition",
+    values="AUROC",
+    sort=False,
+)
+byte = (wide["contrast, bytes"] - wide["contrast"]).dropna()
+ledger.record("p30_byte", list(ledger.t_interval(byte.tolist())), tolerance=0.05)
+ledger.say(
+    "And the byte? Contrast stored with 8 bits changes PatchCore's AUROC by {p30_byte[0]:+.1f} points "
+    "[{p30_byte[1]:+.1f}, {p30_byte[2]:+.1f}] over floats, where there is not much left to change."
+)
+
+# %% [markdown]
+# ## Where it goes
+#
+# The score of a picture is a distance, and a distance has two ends. Below are the distances of all patches to their nearest memory entry, normal and
+# anomalous ones apart, clean and shifted. The story that one expects is that the anomalies come closer. Look at the blue curves instead.
+
+# %%
+patches = {}
+for row in distances:
+    normal, bad = row["m"] == 0, row["m"] >= 0.25  # what lies between is a rim
+    parts = patches.setdefault(row["condition"], {"normal": [], "anomalous": []})
+    parts["normal"].append(row["d"][normal])
+    parts["anomalous"].append(row["d"][bad])
+    row |= {
+        "normal": float(row["d"][normal].mean()),
+        "anomalous": float(row["d"][bad].mean()),
+        "AUROC": pixel_auroc(
+            torch.cat([row["d"][normal], row["d"][bad]])[None, None],
+            torch.cat([torch.zeros(int(normal.sum())), torch.ones(int(bad.sum()))])[
+                None, None
+            ],
+        ),
+    }
+moved = pd.DataFrame(distances).drop(columns=["d", "m"])
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(
+    1, 5, figsize=(9.5, 2.7), layout="constrained", sharex=True
+)
+top = max(
+    float(torch.cat(v["anomalous"]).quantile(0.995)) for v in patches.values()
+)
+edges = np.linspace(0, top, 50)
+for ax, condition in zip(axes, ORDER, strict=True):
+    for part, color in (("normal", BLUE), ("anomalous", RED)):
+        d = torch.cat(patches[condition][part]).numpy()
+        ax.hist(
+            d,
+            edges,
+            density=True,
+            histtype="stepfilled",
+            alpha=0.55,
+            color=color,
+            label=part,
+        )
+    ax.set_title(condition, fontsize=10)
+    ax.set(yticks=[])
+    ax.spines["left"].set_visible(False)
+fig.supxlabel("distance of a patch to the memory", fontsize=10)
+handles, labels = axes[0].get_legend_handles_labels()
+fig.legend(handles, labels, loc="outside upper center", ncols=2)
+plotting.show(
+    fig,
+    alt="Histograms of nearest-memory distances of normal and anomalous patches in five panels. Clean: normal patches near, anomalous ones far, well "
+    "apart. Under each corruption the normal patches move right, to where the anomalous ones are, and the two overlap.",
+)
+
+# %% tags=["hide-input"]
+per = moved.groupby("condition", sort=False)[
+    ["normal", "anomalous", "AUROC"]
+].mean()
+per["normal, times clean"] = per["normal"] / per.loc["clean", "normal"]
+per["anomalous, times clean"] = per["anomalous"] / per.loc["clean", "anomalous"]
+ledger.record("p30_distances", per.T.to_dict(), tolerance=0.01)
+plotting.table(
+    per.rename(columns={"AUROC": "AUROC of patches"}),
+    caption="Mean distance to the memory, planted defects",
+    formats="{:.2f}",
+)
+
+# %% tags=["remove-input"]
+ledger.say(
+    "Under noise a *normal* patch is {p30_distances[gaussian noise][normal, times clean]:.1f} times as far from the memory as it was, under contrast "
+    "{p30_distances[contrast][normal, times clean]:.1f} times; an anomalous one {p30_distances[gaussian noise][anomalous, times clean]:.1f} and "
+    "{p30_distances[contrast][anomalous, times clean]:.1f} times. The AUROC of patches falls from {p30_distances[clean][AUROC]:.2f} to "
+    "{p30_distances[gaussian noise][AUROC]:.2f} and {p30_distances[contrast][AUROC]:.2f}. Below 0.5 means that defects look *more* "
+    "normal than the rest. A likely reason: a dark and flat spot has little structure to lose."
+)
+
+# %% [markdown]
+# ## One Gaussian for everything?
+#
+# TTT++ and TTAC bring target and source together by their means and covariances, which is all there is to know if patch features are
+# normal in the mathematician's sense too. Are they? If they were, the squared Mahalanobis distance of a held-out patch would follow a $\chi^2$
+# distribution. The features are reduced to their main directions first, so that a mixture can be fitted as well.
+
+# %%
+n_directions = pick(scale, smoke=4, laptop=16)
+n_parts = pick(scale, smoke=2, laptop=8)
+n_fitted = pick(scale, smoke=400, laptop=8000)
+
+
+def reduced(s):
+    """Training and held-out patches in the main directions of the former."""
+    fit, held = (points.double() for points in normal_patches[s])
+    mean, covariance = gaussian(fit)
+    values, directions = torch.linalg.eigh(covariance)
+    scales = values[-n_directions:].flip(0).sqrt()
+    kept = directions[:, -n_directions:].flip(1) / scales
+    # A random subset: every fourth patch of a raster would be every fourth column.
+    some = np.random.default_rng(s).permutation(len(fit))[:n_fitted]
+    return ((fit - mean) @ kept)[some].numpy(), ((held - mean) @ kept).numpy()
+
+
+rows = []
+for s in range(seed, seed + n_seeds):
+    fit, held = reduced(s)
+    row = {"seed": s}
+    for k in (1, n_parts):
+        mixture = GaussianMixture(
+            k, random_state=s, reg_covar=1e-4, max_iter=50, tol=1e-2
+        )
+        row[k] = float(mixture.fit(fit).score(held))
+        row[f"{k} on its own patches"] = float(mixture.score(fit))
+    rows.append(row)
+likelihood = pd.DataFrame(rows)
+mahalanobis = np.sort(((held - fit.mean(0)) ** 2 / fit.var(0)).sum(1))
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.6), layout="constrained")
+ax = axes[0]
+ax.hexbin(fit[:, 0], fit[:, 1], gridsize=45, bins="log", cmap="Blues", linewidths=0)
+around = np.linspace(0, 2 * np.pi, 100)
+for r in (1, 2, 3):
+    ax.plot(r * np.cos(around), r * np.sin(around), color=RED, lw=1)
+ax.set(
+    xlabel="first main direction",
+    ylabel="second",
+    aspect="equal",
+    xlim=(-4.5, 4.5),
+    ylim=(-4.5, 4.5),
+)
+expected = stats.chi2.ppf(
+    (np.arange(len(mahalanobis)) + 0.5) / len(mahalanobis), n_directions
+)
+axes[1].plot(expected, mahalanobis, color=BLUE, lw=2)
+axes[1].plot(expected, expected, ":", color="0.4")
+axes[1].set(
+    xlabel="squared distance expected of a Gaussian",
+    ylabel="found on held-out patches",
+    yscale="log",
+    xscale="log",
+)
+for axis in (axes[1].xaxis, axes[1].yaxis):
+    axis.set_major_locator(FixedLocator([2, 5, 10, 20, 50, 100, 200, 500]))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+plotting.show(
+    fig,
+    alt="Left: density of clean patch features in their two main directions, a bent band that is dense along its rim, with circles of one, two and three standard "
+    "deviations of the fitted Gaussian, whose centre is nearly empty. Right: squared Mahalanobis distances of held-out patches against those "
+    "of a Gaussian; the curve leaves the diagonal at the upper end.",
+)
+
+# %% tags=["hide-input"]
+gain = likelihood[n_parts] - likelihood[1]
+ledger.record("p30_gain", list(ledger.t_interval(gain.tolist())), tolerance=0.05)
+tail = float((mahalanobis > stats.chi2.ppf(0.999, n_directions)).mean())
+ledger.record("p30_tail", tail, tolerance=0.1)
+
+# %% tags=["remove-input"]
+ledger.say(
+    "On held-out patches a mixture of "
+    + str(n_parts)
+    + " Gaussians gains {p30_gain[0]:.2f} nats a patch [{p30_gain[1]:.2f}, {p30_gain[2]:.2f}] over one. And of held-out normal patches {p30_tail:.1%} lie where a "
+    "Gaussian has one in a thousand. (Whether a single Gaussian is therefore a bad *detector* is another question; the table above answers it, "
+    "before any shift.)"
+)
+
+# %% [markdown]
+# ## Verdicts
+#
+# A seed's margin is the smallest over everything the claim speaks of: classes, methods, corruptions.
+
+# %%
+drops = {c: wide["clean"] - wide[c] for c in KINDS}
+core = wide.xs("PatchCore", level="method")
+
+
+def smallest(columns):
+    """Smallest value a seed over classes and methods (or classes)."""
+    return columns.min(axis=1).groupby("seed").min()
+
+
+others = [kind for kind in KINDS if kind != "contrast"]
+shift = moved.set_index(["seed", "condition"])[["normal", "AUROC"]].unstack()
+farther = pd.DataFrame(
+    {k: shift["normal"][k] / shift["normal"]["clean"] - 1 for k in KINDS}
+)
+blurred = pd.DataFrame(
+    {k: shift["AUROC"]["clean"] - shift["AUROC"][k] for k in KINDS}
+)
+margins = {
+    "ttad-01": smallest(
+        pd.DataFrame({"": core["clean"] - core["gaussian noise"] - 20})
+    ),
+    "ttad-02": smallest(pd.DataFrame(drops)),
+    "ttad-03": smallest(
+        pd.DataFrame({c: wide[c] - wide["contrast"] for c in others})
+    ),
+    "ttad-17": np.minimum(farther.min(axis=1), blurred.min(axis=1)),
+    "ttad-18": gain,
+}
+
+# %% tags=["hide-input"]
+hardest = grid[list(KINDS)].idxmin(axis=1)
+told = "; ".join(f"{c}, {m}: {k}" for (c, m), k in hardest.items())
+draws = "a seed draws the cells, the damage, the memory and the noise"
+arena = f"Classes: {'; '.join(ARENA)}; not MVTec AD."
+ledger.verdict(
+    "ttad-01",
+    margins["ttad-01"].tolist(),
+    draws,
+    "points beyond 20, worst class",
+    arena,
+)
+ledger.verdict(
+    "ttad-02",
+    margins["ttad-02"].tolist(),
+    draws,
+    "points of image AUROC, worst of all methods, corruptions and classes",
+    f"Methods: {', '.join(METHODS)}. {arena}",
+)
+ledger.verdict(
+    "ttad-03",
+    margins["ttad-03"].tolist(),
+    draws,
+    "points by which contrast is below the next corruption, worst method",
+    f"The hardest corruption by class and method: {told}. In print the claim does not hold for all methods either (page Audit). {arena}",
+)
+ledger.verdict(
+    "ttad-17",
+    margins["ttad-17"].tolist(),
+    draws,
+    "smaller of the relative rise of the normal distance and the loss of patch AUROC, worst corruption",
+    "PatchCore, planted defects with masks, all four corruptions.",
+)
+ledger.verdict(
+    "ttad-18",
+    margins["ttad-18"].tolist(),
+    "a seed draws the cells and starts the mixture",
+    "nats a held-out patch",
+    f"{n_parts} components, full covariances, {n_directions} main directions of features of clean monocrystalline cells.",
+)
+
+# %% [markdown]
+# ## Paper against code
+#
+# The authors' code is not public. The paper says *severity 5, process of ImageNet-C*, and no more. Ours follows the published parameters on floats. Two
+# things differ: no 8-bit storage (measured above) and no JPEG. And the parameters were made for pictures of
+# $224 \times 224$: a disk of radius 10 covers more of a smaller picture, so our blur is harder than it is at the paper's size. The paper does not say at which resolution
+# its corruptions were applied, before or after resizing; for noise and blur this matters as much as a severity. The tables of all classes (5, 6 and 7 of its appendix) are
+# for the most part lost in the text we have.
+#
+# ## What it costs
+
+# %% tags=["timing"]
+batch = torch.cat([clean] * 4)[:10]
+seconds = {}
+for kind in KINDS:
+    start = time.perf_counter()
+    corrupt(batch, kind, 5)
+    seconds[kind] = 1000 * (time.perf_counter() - start) / len(batch)
+start = time.perf_counter()
+detect(batch)
+seconds["three detectors"] = 1000 * (time.perf_counter() - start) / len(batch)
+ledger.record(
+    "p30_ms_blur", seconds["defocus blur"], timing=True, bounds=(0.01, 5000)
+)
+plotting.table(
+    pd.DataFrame({"ms an image": seconds}),
+    caption=f"{side} x {side} pixels",
+    formats="{:.1f}",
+    timing=True,
+)
+
+# %% [markdown]
+# ## Exercise
+#
+# Brightness only adds a constant before it clips. Undo what can be undone: subtract 0.5 from the corrupted picture, clip at 0, and score again. How much
+# comes back, and what is it that does not?
+
+# %% [markdown]
+# ### Solution
+#
+# Where nothing was clipped, the subtraction is exact (for grey pictures; for colours it is not quite, as HSV keeps the saturation). What was brighter than 0.5 has become white,
+# and comes back as a plateau of exactly 0.5: flat, grey, and far from anything in the memory. On bright cells that is most of the picture (the caption counts), so little comes back, or less than
+# nothing. A shift is not a formula to be inverted; part of it is loss.
+
+# %% tags=["hide-input"]
+data = CANDIDATES[ARENA[0]](seed)
+detect = Detectors(data.train, seed)
+bright = corrupt(data.test, "brightness", 5)
+undone = (bright - 0.5).clamp(0, 1)
+rows = [
+    {
+        "pictures": name,
+        "AUROC (%)": 100 * image_auroc(detect(x)["PatchCore"].amax(1), data.labels),
+    }
+    for name, x in (("clean", data.test), ("bright", bright), ("undone", undone))
+]
+plotting.table(
+    pd.DataFrame(rows),
+    caption=f"{float((bright >= 1).float().mean()):.0%} of all values were clipped",
+    formats="{:.1f}",
+)
