@@ -779,7 +779,8 @@ for name in STATISTICS:
         unexplained = ((y - a - b * np.array(KS)) ** 2).sum() / (
             (y - y.mean()) ** 2
         ).sum()
-        lines[name, i] = {"a": a, "b": b, "R2": 1 - unexplained, "all": a + b * N}
+        everyone = max(a + b * N, y[-1])  # all cannot cost less than a hundred did
+        lines[name, i] = {"a": a, "b": b, "R2": 1 - unexplained, "all": everyone}
 lines = pd.DataFrame(lines).T
 mean_line = lines.groupby(level=0).mean()
 

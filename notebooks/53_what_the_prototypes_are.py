@@ -37,14 +37,23 @@ from otad.features.pretrained import efficientnet_lite0, resnet50
 from otad.methods.pradot import PRADOT, FusedCost, embeddings, grid
 from otad.scale import device, pick
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # precomputed distances have no inverse
-    import umap
+import umap
 
-    # UMAP compiles itself at its first call; that belongs to importing it
-    umap.UMAP(n_neighbors=5, metric="precomputed", random_state=0, n_jobs=1).fit(
-        np.abs(np.subtract.outer(np.arange(40.0), np.arange(40.0)))
-    )
+
+def laid_out(cost, **options):
+    """UMAP of a matrix of distances; that it cannot be inverted is the one warning expected."""
+    with warnings.catch_warnings(record=True) as said:
+        reducer = umap.UMAP(metric="precomputed", n_jobs=1, **options)
+        flat = reducer.fit_transform(cost)
+    assert {str(w.message).split(";")[0] for w in said} <= {
+        "using precomputed metric"
+    }
+    return flat
+
+
+# UMAP compiles itself at its first call; that belongs to importing it
+line = np.arange(40.0)
+laid_out(np.abs(np.subtract.outer(line, line)), n_neighbors=5, random_state=0)
 
 
 def bare(ax, picture=None, title="", **kwargs):
@@ -386,15 +395,8 @@ K = 15
 for a in umap_alphas:
     points, places, what = gathered("transistor", own[a])
     cost = pairwise(points, places, a).cpu().numpy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # precomputed distances have no inverse
-        flat = umap.UMAP(
-            metric="precomputed",
-            n_neighbors=K,
-            n_epochs=pick(scale, smoke=10, laptop=200),
-            random_state=seed,
-            n_jobs=1,
-        ).fit_transform(cost)
+    n_epochs = pick(scale, smoke=10, laptop=200)
+    flat = laid_out(cost, n_neighbors=K, n_epochs=n_epochs, random_state=seed)
     layouts[a] = flat, places.cpu().numpy(), what.numpy()
     near_cost = np.argsort(cost, 1, kind="stable")[:, 1 : K + 1]
     near_flat = np.argsort(((flat[:, None] - flat) ** 2).sum(-1), 1)[:, 1 : K + 1]

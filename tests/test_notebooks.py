@@ -1,11 +1,9 @@
 """Every page at smoke scale: it runs, twice with the same bytes, and one of them with nothing but the package."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -14,7 +12,7 @@ import pytest
 
 from otad import ledger
 from otad.publish import notebooks, pages, root
-from otad.publish.execute import execute, to_bytes, without_timings
+from otad.publish.execute import to_bytes, without_timings
 from otad.publish.records import outputs, read_page
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for all executions
@@ -22,22 +20,9 @@ WHOLE = ("fca",)  # papers whose part of the book is complete
 ALONE = "01_one_dimensional_transport"
 
 
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory):
-    """Two executions of every page, each in its own kernel; two at a time."""
-    folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        futures = {
-            (folder, page): pool.submit(execute, page, "smoke", folder / f"{page}.ipynb")
-            for page in pages()
-            for folder in folders
-        }
-    return folders, futures
-
-
 @pytest.mark.parametrize("page", pages())
-def test_page_runs_at_smoke_scale_without_errors_or_warnings(executed, page):
-    (first, _), futures = executed
+def test_page_runs_at_smoke_scale_without_errors_or_warnings(page_runs, page):
+    (first, _), futures = page_runs
     assert futures[first, page].exception() is None
     for output in outputs(nbformat.read(first / f"{page}.ipynb", as_version=4)):
         assert output.get("name") != "stderr", output.text
@@ -45,8 +30,8 @@ def test_page_runs_at_smoke_scale_without_errors_or_warnings(executed, page):
 
 
 @pytest.mark.parametrize("page", pages())
-def test_two_executions_give_the_same_bytes(executed, page):
-    folders, futures = executed
+def test_two_executions_give_the_same_bytes(page_runs, page):
+    folders, futures = page_runs
     for folder in folders:
         assert futures[folder, page].exception() is None
     first, second = (
@@ -56,8 +41,8 @@ def test_two_executions_give_the_same_bytes(executed, page):
 
 
 @pytest.mark.parametrize("paper", WHOLE)
-def test_every_claim_table_and_figure_of_a_paper_has_its_page(executed, paper):
-    (first, _), _ = executed
+def test_every_claim_table_and_figure_of_a_paper_has_its_page(page_runs, paper):
+    (first, _), _ = page_runs
     found = [read_page(first / f"{page}.ipynb") for page in pages()]
     claims, figures = ledger.claims(), ledger.figures()
     judged = {claim for page in found for claim in page.verdicts}
