@@ -127,6 +127,14 @@ def test_a_verdict_is_compared_by_its_word_and_mean(book):
     ]
 
 
+def test_a_plain_number_is_compared(book):
+    _recorded(2.5)
+    expected.accept("smoke")
+    assert expected.differences("smoke") == []
+    _recorded(2.6)
+    assert len(expected.differences("smoke")) == 1
+
+
 def test_of_a_timed_verdict_the_word_alone_is_compared(book):
     verdict = {"claim": "fca-07", "verdict": "holds", "kind": "margins", "n": 5, "mean": 0.5, "timed": True}
     _recorded(verdict)
