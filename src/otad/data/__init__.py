@@ -1,7 +1,7 @@
 """Images and masks, nothing else: every source returns one `Dataset`.
 
-`textures` and `scenes` (procedural), `photographs` (scikit-image), `solar` (ELPV cells), `folders`, `loco` and
-`fabrics` (your own copy of a data set, in the layouts of MVTec AD, MVTec LOCO AD and the fabrics) all end in a
+`textures` and `scenes` (procedural), `photographs` (scikit-image), `solar` (ELPV cells), `folders`, `loco`, `realiad` and
+`fabrics` (your own copy of a data set, in the layouts of MVTec AD, MVTec LOCO AD, Real-IAD and the fabrics) all end in a
 function `load(…) -> Dataset`; `defects.plant` puts a defect with an exact mask on any image. `canvas` and `parts`
 draw what `scenes` composes.
 """
