@@ -16,7 +16,8 @@ from otad.publish.execute import to_bytes, without_timings
 from otad.publish.records import outputs, read_page
 
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for all executions
-WHOLE = ("fca",)  # papers whose part of the book is complete
+WHOLE = ("fca", "pradot", "ttad")  # papers whose part of the book is complete
+NEEDS_MORE = {"ttad-20"}  # claims whose page says why no data at hand can test them
 ALONE = "01_one_dimensional_transport"
 
 
@@ -46,7 +47,9 @@ def test_every_claim_table_and_figure_of_a_paper_has_its_page(page_runs, paper):
     found = [read_page(first / f"{page}.ipynb") for page in pages()]
     claims, figures = ledger.claims(), ledger.figures()
     judged = {claim for page in found for claim in page.verdicts}
-    assert set(claims["id"][claims["paper"] == paper]) - judged == set()
+    assert set(claims["id"][claims["paper"] == paper]) - NEEDS_MORE == {
+        c for c in judged if c.startswith(paper)
+    }
     shown = {name for page in found for name in page.shows}
     assert {f"{paper} {id}" for id in figures["id"][figures["paper"] == paper]} - shown == set()
 
