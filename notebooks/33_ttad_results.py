@@ -1,0 +1,916 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # TTAD: the results
+#
+# The light has changed, nobody has labelled anything, and the network is allowed to look at today's pictures before it judges them. How much of what was
+# lost on page 30 does that bring back, and what does it break?
+#
+# *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.5 and 4.1 to 4.3,
+# Algorithm 1, Tables 1 to 3 and what is left of Tables 5 to 7. Six claims are judged. **ttad-04**: aligning by a single Gaussian is worse than not adapting, in most cases.
+# **ttad-05**: TTAD has the best image AUROC under noise, blur and brightness. **ttad-07**: under blur and brightness it comes within about two points of the clean
+# score. **ttad-08**: it has the best pixel AUROC under all four corruptions. Two are claims about printed tables, and are checked in print: **ttad-09** (Real-IAD, pixels)
+# and **ttad-16** (MVTec 3D-AD). **ttad-20**, one pass is enough on the large data set, needs the large data set; why is said below. **ttad-06**, about the rival GNL,
+# is judged on page [35](35_ttad_qualitative). The data here are others than the paper's: this tests the claims and reproduces no printed value.
+
+# %% tags=["parameters"]
+scale = "laptop"  # "smoke", "laptop" or "paper"
+seed = 100  # the first of the verdicts' seeds: 0 and 1 were used up in choosing the protocol
+data_root = ""  # at scale "paper": a folder in the layout of MVTec AD
+realiad_root = ""  # or one that holds your copy of Real-IAD; its top views are used
+long = False  # compute the whole grid and store it, as `make results` does
+
+# %% tags=["hide-input"]
+import copy
+import time
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from otad import ledger, plotting
+from otad.data import folders, realiad, solar
+from otad.data.corruptions import KINDS, corrupt
+from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
+from otad.methods.patchcore import patch_features
+from otad.methods.ttad import (
+    TTAD,
+    assign,
+    distances,
+    draw_views,
+    transport_loss,
+    turn,
+)
+from otad.metrics import image_auroc, pixel_auroc
+from otad.scale import device, pick
+from otad.transport import hard_plan, sinkhorn
+
+BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
+
+# %% [markdown]
+# ## An arena, and what fits a laptop
+#
+# Page 30 fixed which classes may be used: image AUROC of a clean PatchCore at least 0.9, and at least 0.1 lost under at least two corruptions. Two passed: monocrystalline
+# solar cells with **planted** defects, which have masks, and with the **real** defects they came with, which have none. The sizes are cut so that the whole grid takes
+# half an hour: 128 pixels, 500 memory entries, thirty test pictures, half of them defective, so three steps of ten pictures an epoch and nine in all. The paper
+# takes ten epochs of about twelve steps.
+
+# %%
+side = pick(scale, smoke=64, laptop=128, paper=224)
+n_train = pick(scale, smoke=8, laptop=100)
+n_good, n_each = pick(scale, smoke=(3, 1), laptop=(15, 5))
+n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
+n_epochs = pick(scale, smoke=1, laptop=3, paper=1 if realiad_root else 10)
+frozen = pick(scale, smoke=4, laptop=4, paper=0)  # stages up to this stride
+PLANTED = ("cut", "hole", "contamination")
+
+
+def planted(s):
+    """Monocrystalline cells with planted defects, and their masks."""
+    kinds = ["good"] * n_good + list(PLANTED) * n_each
+    return solar.planted("mono", side, n_train, kinds, s, salt=30)
+
+
+def real(s):
+    """Monocrystalline cells of all designs with the defects they came with."""
+    return solar.load("mono", side, n_train, n_good, 3 * n_each, s, "all")
+
+
+ARENA = {"mono, planted defects": planted, "mono, real, all designs": real}
+if scale == "paper" and (data_root or realiad_root):
+    root, reader = (realiad_root, realiad) if realiad_root else (data_root, folders)
+    ARENA = {
+        name: lambda s, name=name: reader.load(root, name, size=side)
+        for name in reader.categories(root)
+    }
+net = (
+    wide_resnet50_2(stages=(8, 16), device=device())
+    if scale == "paper"
+    else efficientnet_lite0(stages=(8, 16), device=device())
+)
+
+
+def fit(name, s):
+    """A class's pictures, and the memory of its clean ones."""
+    data = ARENA[name](s)
+    ttad = TTAD(net, n_memory=n_entries, epochs=n_epochs, frozen=frozen, seed=s)
+    return data, ttad.fit(data.train.to(device()))
+
+
+def shift(data, condition, s):
+    if condition == "clean":
+        return data.test.to(device())
+    return corrupt(data.test, condition, 5, seed=s).to(device())
+
+
+# %% [markdown]
+# ## The loop
+#
+# Algorithm 1 should stand here. In the text that we have, its body is lost; Sections 3.3 to 3.5 describe it well enough to write it down. $\theta$ are the scales and shifts of
+# batch norm, $\mathcal M$ is the memory, $z_i$ are the patches of a batch and its views, $\gamma^*$ is the plan of Equation 5 and $\pi^*$ its discrete version, Equation 6. The plan is
+# held fixed while the loss is differentiated. One liberty: the sum of Equation 6 is divided by its number of links. As printed, it would be thousands of times
+# larger, and so would be the steps.
+
+
+# %%
+def algorithm_1(ttad, target):
+    """Yield the loss of each step."""
+    net, memory = copy.deepcopy(ttad.backbone), ttad.memory_
+    norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    theta = [p.requires_grad_(True) for layer in norms for p in layer.parameters()]
+    sgd = torch.optim.SGD(theta, lr=ttad.lr, momentum=ttad.momentum)
+    rng = torch.Generator().manual_seed(ttad.seed)
+    for _ in range(ttad.epochs):
+        for batch in torch.randperm(len(target), generator=rng).split(10):
+            views = draw_views(len(batch), "flips", ttad.views, True, rng)
+            seen = [
+                turn(target[i], int(v))
+                for i, of_i in zip(batch, views, strict=True)
+                for v in of_i
+            ]
+            z = patch_features(net(torch.stack(seen))).movedim(1, -1).flatten(0, 2)
+            gamma = assign(z.detach(), memory, "continuous")  # Eqs. 4 and 5
+            pi = hard_plan(gamma)  # Eq. 6
+            loss = transport_loss(z, memory, pi) / pi.sum()
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            yield float(loss.detach()), int(pi.sum()), len(z)
+
+
+# %% [markdown]
+# The package does the same with a few savings. Ten pictures, two epochs, nothing frozen: the losses must agree.
+
+# %%
+name = next(iter(ARENA))
+data, ttad = fit(name, seed)
+images = shift(data, "brightness", seed)
+first = replace(ttad, frozen=0, epochs=2)
+by_hand = list(algorithm_1(first, images[:10]))
+package = first.adapt(images[:10]).losses_
+
+# %% tags=["hide-input"]
+loop = pd.DataFrame(by_hand, columns=["loss", "links", "patches"])
+loop.insert(0, "step", range(1, len(loop) + 1))
+loop["loss of the package"] = package
+gap = float((loop["loss"] / loop["loss of the package"] - 1).abs().max())
+ledger.record("p33_loop_gap", gap, tolerance=1e3)
+if gap > 1e-3:
+    raise AssertionError(f"the loop and the package differ by {gap:.1e}")
+plotting.table(
+    loop,
+    caption="Algorithm 1 by hand and by the package: mean distance along the links",
+    formats="{:.3f}",
+    shows=["ttad Algorithm 1"],
+)
+
+# %% [markdown]
+# ## The contestants
+#
+# All are PatchCore's memory with an adapted network in front of it. **PatchCore** does not adapt. **TTT++** matches means and covariances of all patches, **TTAC** takes the KL
+# divergence of two Gaussians (Equation 3): both as the paper's Table 4 has them, as losses for the same parameters. **TTAD** is the discrete plan with two turned or mirrored views
+# of each picture. The other rows are for page [34](34_ttad_ablation), and computed here because the run is one.
+#
+# The paper gives one learning rate, 0.003, and does not say for which of them. But a squared difference of covariances and a mean distance have different units, so a common rate would be a
+# handicap drawn by lot. Here each loss gets the best of several rates on held-out seeds, by the *labelled* AUROC that nobody has at test time: this is kinder than life, and equally
+# kind to all. The transport rows share TTAD's.
+
+# %%
+METHODS = {
+    "PatchCore": {"alignment": "none"},
+    "TTT++": {"alignment": "moments", "augmentation": "none"},
+    "TTAC": {"alignment": "kl", "augmentation": "none"},
+    "Hungarian": {"alignment": "hungarian", "augmentation": "none"},
+    "continuous": {"alignment": "continuous", "augmentation": "none"},
+    "discrete": {"alignment": "discrete", "augmentation": "none"},
+    "discrete, copy": {"alignment": "discrete", "augmentation": "copy"},
+    "TTAD": {"alignment": "discrete", "augmentation": "flips"},
+    "BN statistics": {"update": "bn_statistics", "frozen": 0},
+    "all parameters": {"augmentation": "none", "update": "all"},
+}
+UNFROZEN = {"discrete, all stages": METHODS["discrete"] | {"frozen": 0}}
+RIVALS = ["PatchCore", "TTT++", "TTAC", "TTAD"]
+RATES = {
+    "TTT++": (1e-7, 1e-6, 1e-5, 1e-4),
+    "TTAC": (1e-6, 1e-5, 1e-4, 1e-3),
+    "TTAD": (0.001, 0.003, 0.01, 0.03),
+    "all parameters": (0.0001, 0.0003, 0.001),
+    "discrete": (0.003,),
+    "discrete, all stages": (0.003,),
+}
+
+
+# %%
+def aurocs(detector, images, data):
+    """Image and pixel AUROC in percent; without masks, no pixel AUROC."""
+    scores = detector.score(images)
+    if not bool(scores.maps.isfinite().all()):
+        raise FloatingPointError("adapted features have overflown")
+    found = [100 * image_auroc(scores.image_scores, data.labels)]
+    if data.masks is not None:
+        found.append(100 * pixel_auroc(scores.maps, data.masks))
+    return found
+
+
+def adapt(ttad, images, data, start, curve=True, **settings):
+    """AUROCs before and after each epoch, or after the last one only."""
+    found = [start]
+    if settings.get("alignment") == "none":
+        return {"curve": found, "failed": False}
+    try:
+        for adapted in replace(ttad, **settings).adapting(images):
+            if curve:
+                found.append(aurocs(adapted, images, data))
+        if not curve:
+            found.append(aurocs(adapted, images, data))
+    except FloatingPointError:  # the unadapted scores stay what they were
+        return {"curve": [*found, start], "failed": True}
+    return {"curve": found, "failed": False}
+
+
+def cells(name, s, plan, curves=()):
+    """Rows of one class and seed; plan: condition to a list of (method, learning rate)."""
+    data, ttad = fit(name, s)
+    for condition, settings in plan.items():
+        images = shift(data, condition, s)
+        start = aurocs(ttad, images, data)
+        for method, lr in settings:
+            key = {
+                "class": name,
+                "seed": s,
+                "condition": condition,
+                "method": method,
+            }
+            how = (METHODS | UNFROZEN)[method] | {"lr": lr}
+            found = adapt(ttad, images, data, start, method in curves, **how)
+            yield key | {"lr": lr} | found
+
+
+# %% [markdown]
+# An adaptation that fails, because its loss is no longer a number, leaves the unadapted scores: they are what counts for it in every table, and failures are counted. The value after the
+# **last** epoch is the result. The best epoch can only be picked with labels; it is printed beside it, because elsewhere it is often what is reported.
+
+
+# %%
+def held_out():
+    """Learning rates tried on seeds that no verdict uses: 0 and 1, one a class."""
+    settings = [(m, lr) for m, rates in RATES.items() for lr in rates]
+    for s, name in enumerate(ARENA):
+        for row in cells(name, s, dict.fromkeys(KINDS, settings)):
+            yield row | {"phase": "held out"}
+
+
+def chosen(rows):
+    """The rate of the best mean image AUROC over held-out classes and corruptions."""
+    frame = pd.DataFrame(rows)
+    frame["last"] = [c[-1][0] for c in frame["curve"]]
+    mean = frame.groupby(["method", "lr"])["last"].mean()
+    return {m: float(mean[m].idxmax()) for m in RATES if "discrete" not in m}
+
+
+def judged(seeds, rates):
+    """The grid: methods on corruptions; PatchCore and TTAD on clean pictures too."""
+    rate = {m: rates.get(m, rates["TTAD"]) for m in METHODS}
+    for s in seeds:
+        for k, name in enumerate(ARENA):
+            fewer = k and scale == "laptop"  # the class without masks
+            settings = [
+                (m, rate[m])
+                for m in METHODS
+                if not fewer or m in (*RIVALS, "discrete")
+            ]
+            ends = [(m, rate[m]) for m in ("PatchCore", "TTAD")]
+            plan = {"clean": ends} | dict.fromkeys(KINDS, settings)
+            for row in cells(name, s, plan, RIVALS):
+                yield row | {"phase": "judged"}
+
+
+# %% [markdown]
+# ## Live and stored
+#
+# The grid is a long run, kept in `results/`. What this page computes while you wait is a slice of it, with the functions above, and it must agree.
+
+# %%
+n_seeds = 5
+seeds = range(seed, seed + n_seeds)
+if scale == "paper":  # the printed rate for all
+    rows = list(judged(seeds, dict.fromkeys(METHODS, 0.003)))
+elif long:
+    rows = list(held_out())
+    rows += judged(seeds, chosen(rows))
+    ledger.store(rows)
+else:
+    stored = ledger.stored("33_ttad_results")
+    rows = stored.value
+frame = pd.DataFrame(rows)
+frame["image"] = [c[-1][0] for c in frame["curve"]]
+frame["pixel"] = [c[-1][1] if len(c[-1]) > 1 else np.nan for c in frame["curve"]]
+tried, table = (frame[frame["phase"] == p] for p in ("held out", "judged"))
+
+# %% tags=["hide-input"]
+if scale != "paper" and not long:
+    rate = table.groupby("method")["lr"].first()
+    settings = [(m, float(rate[m])) for m in RIVALS]
+    classes = list(ARENA)[: pick(scale, smoke=1, laptop=2)]
+    live = [
+        r for k in classes for r in cells(k, seed, {"brightness": settings}, RIVALS)
+    ]
+if scale == "laptop" and not long:
+    name_of = ["class", "seed", "condition", "method"]
+    kept = table.set_index(name_of)["curve"]
+    gap = max(
+        float(
+            np.abs(
+                np.subtract(r["curve"], kept[tuple(r[k] for k in name_of)])
+            ).max()
+        )
+        for r in live
+    )
+    ledger.record("p33_live_gap", gap, timing=True, bounds=(0, 3))
+    ledger.record("p33_live_rows", len(live))
+    if gap > 3:
+        raise AssertionError(
+            f"the live slice is {gap:.2f} points off the stored run"
+        )
+    ledger.say(
+        stored.sentence()
+        + " The live slice, {p33_live_rows} adaptations and their curves, differs from it by at most {p33_live_gap:.1g} points of AUROC; more than 3 would stop "
+        "this page. (On another processor sums are rounded otherwise, and steps of a descent amplify that.)"
+    )
+
+# %% [markdown]
+# ## The learning rate
+#
+# Held-out seeds, one a class, and all four corruptions: each number is a mean over eight cells. Look at how far the rows of one method lie apart, and compare that with how far the methods do.
+
+# %% tags=["hide-input"]
+if len(tried):
+    rates = (
+        tried.assign(gain=tried["image"] - [c[0][0] for c in tried["curve"]])
+        .groupby(["method", "lr"], sort=False)
+        .agg({"image": "mean", "gain": "mean", "pixel": "mean", "failed": "sum"})
+        .reset_index()
+    )
+    picked = chosen(tried.to_dict("records"))
+    rates["chosen"] = [
+        "yes" if picked.get(r["method"]) == r["lr"] else ""
+        for r in rates.to_dict("records")
+    ]
+    rates["lr"] = [f"{lr:g}" for lr in rates["lr"]]
+    of_rate = rates.set_index(["method", "lr"])
+    ledger.record(
+        "p33_rates",
+        {f"{m} {lr}": r.to_dict() for (m, lr), r in of_rate.iterrows()},
+        tolerance=0.02,
+    )
+    plotting.table(
+        rates.rename(
+            columns={
+                "lr": "learning rate",
+                "image": "image AUROC",
+                "gain": "over unadapted",
+                "pixel": "pixel AUROC",
+            }
+        ),
+        caption="Held-out seeds, percent and points; pixels of the planted defects only",
+        formats={
+            "image AUROC": "{:.1f}",
+            "over unadapted": "{:+.1f}",
+            "pixel AUROC": "{:.1f}",
+        },
+    )
+
+# %% tags=["remove-input"]
+if len(tried):
+    by_method = rates[rates["method"].isin(list(picked))].groupby("method")["image"]
+    spread = by_method.agg(lambda x: x.max() - x.min()).to_dict()
+    top = by_method.max()[RIVALS[1:]]
+    ledger.record(
+        "p33_rate_spread",
+        spread | {"between methods": float(top.max() - top.min())},
+        tolerance=0.02,
+    )
+    ledger.record("p33_best_rates", picked)
+    ledger.say(
+        "The best rates are {p33_best_rates[TTT++]:g} for TTT++, {p33_best_rates[TTAC]:g} for TTAC and {p33_best_rates[TTAD]:g} for TTAD, the last one being the printed one; all "
+        "lie inside what was tried. From its worst rate to its best, TTT++ gains {p33_rate_spread[TTT++]:.0f} points, TTAC {p33_rate_spread[TTAC]:.0f}, TTAD "
+        "{p33_rate_spread[TTAD]:.0f}; from the worst method to the best, each at its best, it is {p33_rate_spread[between methods]:.0f}. Whoever compares them at one common rate "
+        "compares rates."
+    )
+
+# %% [markdown]
+# ## Image AUROC
+#
+# Table 1, printed and here. In print the clean column of TTT++, TTAC and TTAD repeats PatchCore's number: nothing was adapted there. Here TTAD's clean entry *is* adapted, to clean
+# pictures, as nobody tells a method that nothing has changed. Here and there, look along a row for the corruption where adapting costs something.
+
+# %% tags=["hide-input"]
+ORDER = ["clean", *KINDS]
+PRINTED = {c: c.replace(" ", "_") for c in ORDER}
+KEY = {"PatchCore": "patchcore", "TTT++": "tttpp", "TTAC": "ttac", "TTAD": "ttad"}
+SETS = {"MVTec AD, printed": "mvtec_ad", "Real-IAD, printed": "realiad"}
+
+
+def in_print(number, dataset, method):
+    found = ledger.numbers(
+        paper="ttad", table=number, dataset=dataset, method=method
+    )
+    of = {s.split("corruption=")[1].split(";")[0]: n for s, n in zip(found["setting"], found["number"], strict=True)}  # fmt: skip
+    return [of.get(PRINTED[c], np.nan) for c in ORDER]
+
+
+def beside(number, metric):
+    """The printed rows of a table, and ours."""
+    printed = [
+        {"class": shown, "method": m} | dict(zip(ORDER, in_print(number, d, KEY[m]), strict=True))
+        for shown, d in SETS.items()
+        for m in RIVALS
+    ]  # fmt: skip
+    ours = (
+        table[table["method"].isin(RIVALS)]
+        .dropna(subset=[metric])
+        .pivot_table(
+            index=["class", "method"],
+            columns="condition",
+            values=metric,
+            sort=False,
+        )
+        .reindex(columns=ORDER)
+    )
+    order = [(c, m) for c in ARENA for m in RIVALS if (c, m) in ours.index]
+    ours = ours.loc[order]
+    return pd.DataFrame(printed), ours
+
+
+printed, ours = beside("Table 1", "image")
+ledger.record(
+    "p33_image",
+    {f"{c}: {m}": r.dropna().to_dict() for (c, m), r in ours.iterrows()},
+    tolerance=5e-3,
+)
+plotting.table(
+    pd.concat([printed, ours.reset_index()], ignore_index=True),
+    caption=f"Image AUROC (%), severity 5, last epoch, mean over {n_seeds} seeds",
+    formats="{:.1f}",
+    shows=["ttad Table 1", "ttad Table 5"],
+)
+
+# %% tags=["remove-input"]
+if scale != "paper":
+    ledger.say(
+        "Brightness is where adapting works: TTAD takes the real defects from {p33_image[mono, real, all designs: PatchCore][brightness]:.0f} to {p33_image[mono, real, all designs: TTAD][brightness]:.0f} and the planted ones from "
+        "{p33_image[mono, planted defects: PatchCore][brightness]:.0f} to {p33_image[mono, planted defects: TTAD][brightness]:.0f}. Under noise, blur and contrast the planted ones stay near chance, "
+        "whatever is done to them. And TTT++, in print worse than nothing, is ahead of TTAD on the real defects under noise ({p33_image[mono, real, all designs: TTT++][gaussian noise]:.0f} against "
+        "{p33_image[mono, real, all designs: TTAD][gaussian noise]:.0f}), blur ({p33_image[mono, real, all designs: TTT++][defocus blur]:.0f} against {p33_image[mono, real, all designs: TTAD][defocus blur]:.0f}) and contrast "
+        "({p33_image[mono, real, all designs: TTT++][contrast]:.0f} against {p33_image[mono, real, all designs: TTAD][contrast]:.0f})."
+    )
+
+# %% [markdown]
+# (The printed row of TTAC on MVTec AD has lost a number and is shifted by one column, as Table 4 of the paper shows; 55.34 stands in it twice. Table 5, the same by class, is lost in
+# the text that we have: by class is what ours is anyway.)
+#
+# ## Pixel AUROC
+#
+# Table 3, for the class that has masks. A chance map has 50; below that, a defect looks *more* normal than its surroundings (page 30 says why).
+
+# %% tags=["hide-input"]
+printed, ours = beside("Table 3", "pixel")
+ledger.record(
+    "p33_pixel",
+    {f"{c}: {m}": r.dropna().to_dict() for (c, m), r in ours.iterrows()},
+    tolerance=5e-3,
+)
+plotting.table(
+    pd.concat([printed, ours.reset_index()], ignore_index=True),
+    caption=f"Pixel AUROC (%), severity 5, last epoch, mean over {n_seeds} seeds",
+    formats="{:.1f}",
+    shows=["ttad Table 3", "ttad Table 7"],
+)
+
+# %% tags=["remove-input"]
+if scale != "paper":
+    ledger.say(
+        "TTAD lifts the maps under brightness from {p33_pixel[mono, planted defects: PatchCore][brightness]:.0f} to {p33_pixel[mono, planted defects: TTAD][brightness]:.0f} and under contrast from "
+        "{p33_pixel[mono, planted defects: PatchCore][contrast]:.0f} to {p33_pixel[mono, planted defects: TTAD][contrast]:.0f}, which is chance. Under noise they stay upside down "
+        "({p33_pixel[mono, planted defects: TTAD][gaussian noise]:.0f}). A likely reason: cuts and holes are dark, half of the noise is clipped there, and what is left is the calmest spot of the picture."
+    )
+
+# %% [markdown]
+# (Of Table 7, pixels by class, only the caption is left in our text.)
+#
+# ## Epoch by epoch
+#
+# Image AUROC before adapting and after every epoch, mean over seeds; the dotted line is PatchCore on clean pictures, which is what there is to win back. An honest method should rise and then stay.
+
+# %% tags=["hide-input"]
+COLOR = {"TTT++": RED, "TTAC": PINK, "TTAD": BLUE}
+MARK = {"TTT++": "s", "TTAC": "^", "TTAD": "o"}
+curves = table[table["method"].isin(list(COLOR)) & (table["condition"] != "clean")]
+
+
+def mean_curve(part):
+    return np.mean([[image for image, *_ in c] for c in part["curve"]], axis=0)
+
+
+fig, axes = plt.subplots(
+    len(ARENA),
+    4,
+    figsize=(9.5, 0.7 + 2.3 * len(ARENA)),
+    layout="constrained",
+    sharex=True,
+    sharey="row",
+    squeeze=False,
+)
+clean = table[(table["condition"] == "clean") & (table["method"] == "PatchCore")]
+clean = clean.groupby("class")["image"].mean()
+for line, name in zip(axes, ARENA, strict=True):
+    for ax, kind in zip(line, KINDS, strict=True):
+        here = curves[(curves["class"] == name) & (curves["condition"] == kind)]
+        for method, color in COLOR.items():
+            part = here[(here["method"] == method) & ~here["failed"]]
+            if len(part):
+                y = mean_curve(part)
+                ax.plot(y, marker=MARK[method], color=color, label=method)
+        ax.axhline(clean[name], ls=":", color="0.4")
+        ax.axhline(50, lw=0.6, color="0.8")
+        ax.set_xticks(range(max(map(len, here["curve"]))))
+        if name == next(iter(ARENA)):
+            ax.set_title(kind, fontsize=10)
+    line[0].set_ylabel(f"{name}\nimage AUROC (%)", fontsize=9)
+fig.supxlabel("epochs (0 = not adapted)", fontsize=10)
+handles, labels = axes[0, 0].get_legend_handles_labels()
+fig.legend(handles, labels, loc="outside upper center", ncols=3)
+plotting.show(
+    fig,
+    alt="Image AUROC over three epochs in eight panels, two classes by four corruptions. TTAD rises under brightness, steeply on real defects, and is nearly flat elsewhere; TTT++ rises on real defects under all four corruptions; nearly all lines on planted defects under noise, blur and contrast stay around 50, far below the dotted line of clean pictures.",
+    shows=["ttad Table 1"],
+)
+
+# %% [markdown]
+# Last and best epoch. The difference is what a table gains by looking at the labels once more.
+
+# %% tags=["hide-input"]
+both = curves[~curves["failed"]].copy()
+both["best"] = [max(e[0] for e in c[1:]) for c in both["curve"]]
+both["first"] = [c[1][0] for c in both["curve"]]
+ends = both.groupby(["class", "method"], sort=False)[
+    ["first", "image", "best"]
+].mean()
+ends.columns = ["first epoch", "last epoch", "best epoch"]
+ends["best less last"] = ends["best epoch"] - ends["last epoch"]
+ledger.record(
+    "p33_epochs",
+    {f"{c}: {m}": r.to_dict() for (c, m), r in ends.iterrows()},
+    tolerance=0.01,
+)
+failures = table.groupby("method")["failed"].sum()
+ledger.record("p33_failed", {m: int(failures[m]) for m in RIVALS})
+plotting.table(
+    ends.reset_index(),
+    caption="Image AUROC (%), mean over four corruptions and the seeds",
+    formats="{:.1f}",
+)
+
+# %% tags=["remove-input"]
+if scale != "paper":
+    ledger.say(
+        "Picking TTAD's best epoch by the labels would add {p33_epochs[mono, planted defects: TTAD][best less last]:.1f} and {p33_epochs[mono, real, all designs: TTAD][best less last]:.1f} points, TTT++'s "
+        "{p33_epochs[mono, planted defects: TTT++][best less last]:.1f} and {p33_epochs[mono, real, all designs: TTT++][best less last]:.1f}. Failed adaptations: TTT++ {p33_failed[TTT++]}, TTAC {p33_failed[TTAC]}, "
+        "TTAD {p33_failed[TTAD]}, at the rates chosen."
+    )
+
+# %% [markdown]
+# Some of these curves are still on their way up. Page [34](34_ttad_ablation) lets three of the methods run for ten epochs, thirty steps: maps gain more from that, the images of planted defects hardly do, and on real defects
+# moment matching keeps its lead.
+#
+# ## Where something is lost
+#
+# A mean hides its losses. Here is the gain over not adapting for every class, corruption and method, with the 95 % interval over seeds. Everything with a minus is a case where it would have been better to
+# leave the network alone; nothing is left out.
+
+# %% tags=["hide-input"]
+wide = {
+    metric: table[table["condition"] != "clean"].pivot_table(
+        index=["class", "condition", "seed"],
+        columns="method",
+        values=metric,
+        sort=False,
+    )
+    for metric in ("image", "pixel")
+}
+rows, gains = [], {}
+for metric, p in wide.items():
+    for (name, kind), part in p.dropna(how="all").groupby(
+        level=["class", "condition"], sort=False
+    ):
+        row = {"class": name, "AUROC of": metric, "corruption": kind}
+        for m in RIVALS[1:]:
+            ends_of = ledger.t_interval((part[m] - part["PatchCore"]).tolist())
+            gains[f"{name}: {metric}, {kind}, {m}"] = list(ends_of)
+            row[m] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*ends_of)
+        rows.append(row)
+ledger.record("p33_gains", gains, tolerance=0.05)
+lost = {m: [k.rsplit(", ", 1)[0] for k, v in gains.items() if k.endswith(f", {m}") and v[0] < 0] for m in RIVALS[1:]}  # fmt: skip
+ledger.record("p33_lost", {m: len(v) for m, v in lost.items()})
+ledger.record("p33_cells", len(rows))
+ledger.record("p33_lost_by_ttad", lost["TTAD"])
+plotting.table(
+    pd.DataFrame(rows),
+    caption="Gain over PatchCore in points, last epoch, 95 % interval",
+)
+
+# %% tags=["remove-input"]
+ledger.say(
+    "TTAD is below the unadapted memory in {p33_lost[TTAD]} of {p33_cells} cells ("
+    + ("; ".join(lost["TTAD"]) or "none")
+    + "), TTT++ in {p33_lost[TTT++]}, TTAC in {p33_lost[TTAC]}."
+)
+
+# %% [markdown]
+# ## Printed only
+#
+# **Table 2**, MVTec 3D-AD with noise on point clouds, needs a point-cloud network and belongs to the benchmark part. Here are its printed means, and whether they are means of the ten classes.
+
+# %% tags=["hide-input"]
+three = ledger.numbers(paper="ttad", table="Table 2").pivot_table(
+    index="method", columns="category", values="number", sort=False
+)
+per = three.drop(columns="mean")
+summary = pd.DataFrame(
+    {
+        "printed mean": three["mean"],
+        "mean of the classes": per.mean(axis=1),
+        "classes where it is best": (per == per.max()).sum(axis=1),
+    }
+)
+ledger.record("p33_table2", summary.T.to_dict())
+plotting.table(
+    summary,
+    caption="Table 2 as printed: AUROC (%), ten classes",
+    formats="{:.2f}",
+    shows=["ttad Table 2"],
+)
+
+# %% [markdown]
+# **Table 6**, Real-IAD by class. Only the block of contrast is left in our text, thirty classes and ten methods; the claim it comes with says that GNL is ahead "in a few classes".
+
+# %% tags=["hide-input"]
+six = ledger.numbers(paper="ttad", table="Table 6").pivot_table(
+    index="method", columns="category", values="number", sort=False
+)
+per = six.drop(columns="mean")
+summary = pd.DataFrame(
+    {
+        "printed mean": six["mean"],
+        "mean of the classes": per.mean(axis=1),
+        "best of all in": (per == per.max()).sum(axis=1),
+        "ahead of TTAD in": (per > per.loc["ttad"]).sum(axis=1),
+    }
+)
+ledger.record("p33_table6", summary.T.to_dict())
+plotting.table(
+    summary,
+    caption="Table 6 as printed, contrast: AUROC (%), thirty classes",
+    formats="{:.2f}",
+    shows=["ttad Table 6"],
+)
+
+# %% tags=["remove-input"]
+ledger.say(
+    "GNL is ahead of TTAD in {p33_table6[gnl][ahead of TTAD in]:.0f} of the thirty, and TTAD is best of all ten methods in {p33_table6[ttad][best of all in]:.0f}."
+)
+
+# %% [markdown]
+# ## Verdicts
+#
+# A seed's margin is the smallest over all that the claim speaks of: classes, corruptions, rivals. With thirty pictures a cell is coarse (an AUROC moves in steps of half a point, and its
+# standard error is some nine points), and the smallest of several such numbers is pulled down. So each verdict says beside it how the cells' means stand.
+
+# %% tags=["hide-input"]
+image, pixel = wide["image"], wide["pixel"].dropna(how="all")
+draws = "a seed draws the cells, the damage, the memory, the noise, the batches and the views"
+other = f"Classes: {'; '.join(ARENA)}; not MVTec AD."
+
+
+def kinds(frame, *names):
+    return frame[frame.index.get_level_values("condition").isin(names)]
+
+
+def by_seed(margins):
+    """The smallest margin of each seed."""
+    return margins.groupby("seed").min().tolist()
+
+
+def told(margins):
+    """How the cells' means stand."""
+    means = margins.groupby(level=["class", "condition"], sort=False).mean()
+    good = int((means > 0).sum())
+    words = "; ".join(f"{c}, {k} {v:+.1f}" for (c, k), v in means.items())
+    return f"As claimed in the mean over seeds in {good} of {len(means)} cells ({words})."
+
+
+singles = image[["TTT++", "TTAC"]]
+worse = singles.lt(image["PatchCore"], axis=0).sum(axis=1).groupby("seed").sum()
+half = len(singles) // n_seeds  # half of classes x corruptions x two methods
+ledger.record("p33_worse", worse.tolist())
+lifts = singles.sub(image["PatchCore"], axis=0).mean()
+ledger.verdict(
+    "ttad-04",
+    (worse - half).tolist(),
+    draws,
+    f"cells of {2 * half} beyond half",
+    f"Worse than PatchCore in {worse.mean():.1f} of {2 * half} cells (class, corruption, method) a seed, each method at its own best learning rate; mean gain {lifts['TTT++']:+.1f} points for TTT++ and {lifts['TTAC']:+.1f} for TTAC. {other}",
+)
+three_kinds = kinds(image, "gaussian noise", "defocus blur", "brightness")
+ahead = three_kinds["TTAD"] - three_kinds[RIVALS[:3]].max(axis=1)
+ledger.verdict(
+    "ttad-05",
+    by_seed(ahead),
+    draws,
+    "points ahead of the best of PatchCore, TTT++ and TTAC, worst cell",
+    f"{told(ahead)} TTT++, with a learning rate of its own, is ahead under noise and blur; ten epochs do not change that (page 34). {other}",
+)
+two_kinds = kinds(image, "defocus blur", "brightness")["TTAD"]
+was = table[(table["condition"] == "clean") & (table["method"] == "PatchCore")]
+was = was.set_index(["class", "seed"])["image"]
+short = pd.Series(
+    [was[c, s] for c, _, s in two_kinds.index] - two_kinds, two_kinds.index
+)
+ledger.verdict(
+    "ttad-07",
+    by_seed(2.5 - short),
+    draws,
+    "points within 2.5 of the clean score, worst cell",
+    f"{told(2.5 - short)} The blur was made for pictures of 224 pixels and bites harder at 128; what brightness has clipped no network brings back. {other}",
+)
+ahead = pixel["TTAD"] - pixel[RIVALS[:3]].max(axis=1)
+ledger.verdict(
+    "ttad-08",
+    by_seed(ahead),
+    draws,
+    "points of pixel AUROC ahead of the best of PatchCore, TTT++ and TTAC, worst corruption",
+    f"{told(ahead)} Ahead where maps gain most, behind where they gain little. Planted defects with masks; not MVTec AD.",
+)
+
+# %% [markdown]
+# The next two need data sets that are not here, one of them of point clouds, and methods that are not built here, UniAD and M3DM. What can be checked is whether the printed numbers say what the text says.
+
+# %% tags=["hide-input"]
+last = ledger.numbers(paper="ttad", table="Table 3", dataset="realiad")
+last = last[~last["setting"].str.contains("clean")].pivot_table(
+    index="method", columns="setting", values="number"
+)
+last.columns = [c.split("corruption=")[1].split(";")[0] for c in last.columns]
+lead = {
+    c: float(last.loc["ttad", c] - last[c].drop("ttad").max())
+    for c in ("gaussian_noise", "defocus_blur", "contrast")
+}
+behind = float(last.loc["uniad", "brightness"] - last.loc["ttad", "brightness"])
+ledger.record("p33_realiad_leads", lead)
+margin = min(*lead.values(), behind)
+ledger.from_published(
+    "ttad-09",
+    margin > 0,
+    margin,
+    f"From Table 3 alone: leads of {', '.join(f'{v:.2f} ({c})' for c, v in lead.items())} points over the next method, UniAD ahead by {behind:.2f} under brightness. "
+    "The text calls the three leads significant; no spread is printed. A laptop cannot test it: it needs Real-IAD and UniAD.",
+)
+best_of_rest = float(three["mean"].drop("ttad").max())
+margin = float(three.loc["ttad", "mean"]) - best_of_rest
+ledger.from_published(
+    "ttad-16",
+    abs(margin - 1.5) < 0.25,
+    margin,
+    "From Table 2 alone: TTAD's mean less the next one, M3DM's; the text says PointMAE, which has no row. A laptop cannot test it: it needs MVTec 3D-AD and a point-cloud network.",
+)
+
+# %% [markdown]
+# **ttad-20** has no verdict here. "One pass is enough" is about Real-IAD, the large set, where one pass is a long walk; ours is three steps, so that the same word, epoch, would mean another thing. What the
+# two have in common is the number of steps, and the curves above show how much nine of them still move.
+
+# %% tags=["remove-input"]
+again = both[both["method"] == "TTAD"]
+moved = (again["image"] - again["first"]).abs()
+ledger.record("p33_moved", float(moved.mean()), tolerance=0.02)
+ledger.say(
+    "For the record: between TTAD's first epoch and its last, image AUROC moves by {p33_moved:.1f} points on average, up or down."
+)
+
+# %% [markdown]
+# ## Paper against code
+#
+# The authors' code is not public. What the paper leaves open, and what we took: $\epsilon$ (0.05 of a batch's mean cost), the number of Sinkhorn iterations, $N_M$, whether batch norm normalises by the source's statistics or the batch's (the source's),
+# and the scale of Equation 6 (a mean). What we changed to make a step cheap, and what it costs:
+#
+# | saving | what it changes |
+# |---|---|
+# | stages up to stride 4 are frozen, and computed once a view | a few of the scales and shifts stay put: counted below |
+# | Sinkhorn stops at a marginal error of a thousandth | a few links of Equation 6 at most: table below |
+# | the loss is differentiated by hand | nothing: the same gradient, without a matrix of patches by entries in the graph |
+# | thirty pictures, nine steps | all of it is shorter and noisier than the paper |
+
+# %% tags=["hide-input"]
+points = ttad.patches(images[:10])
+cost = distances(points, ttad.memory_)
+rows = []
+exact = hard_plan(sinkhorn(cost, 0.05 * float(cost.mean()), max_iter=pick(scale, smoke=50, laptop=500), tol=0).plan)  # fmt: skip
+for tol in (1e-2, 1e-3, 1e-4):
+    found = sinkhorn(cost, 0.05 * float(cost.mean()), max_iter=500, tol=tol)
+    links = hard_plan(found.plan)
+    rows.append(
+        {
+            "stops at": f"{tol:g}",
+            "iterations": found.n_iter,
+            "links that differ (%)": 100
+            * float((links != exact).sum() / exact.sum()),
+        }
+    )
+ledger.record("p33_tolerance", rows, tolerance=0.2)
+plotting.table(
+    pd.DataFrame(rows),
+    caption="Equation 6 after few iterations, against many",
+    formats={"links that differ (%)": "{:.2f}"},
+)
+
+# %% tags=["remove-input"]
+sizes = {
+    stride: sum(
+        p.numel()
+        for layer in stage.modules()
+        if isinstance(layer, nn.BatchNorm2d)
+        for p in layer.parameters()
+    )
+    for stride, stage in net.stages.items()
+}
+moving = sum(n for stride, n in sizes.items() if int(stride) > frozen)
+ledger.record("p33_theta", {"all": sum(sizes.values()), "moving": moving})
+if scale != "paper":
+    ledger.say(
+        "Of {p33_theta[all]:,} scales and shifts {p33_theta[moving]:,} still move: not many are lost, but they are those next to the pixels. On the held-out seeds the discrete plan ends at an image AUROC of "
+        "{p33_rates[discrete 0.003][image]:.1f} with these stages frozen and {p33_rates[discrete, all stages 0.003][image]:.1f} with all moving, pixels "
+        "{p33_rates[discrete 0.003][pixel]:.1f} and {p33_rates[discrete, all stages 0.003][pixel]:.1f}: eight cells, so read this as *no large difference*."
+    )
+
+# %% [markdown]
+# ## What it costs
+#
+# One step of TTAD, ten pictures in three views each, by what is frozen; the time includes looking at the pictures for the first time.
+
+# %% tags=["timing"]
+rows = []
+for stride in (0, 4, 8):
+    one = replace(ttad, frozen=stride, epochs=1)
+    start = time.perf_counter()
+    one.adapt(images[:10])
+    rows.append(
+        {"frozen to stride": stride, "seconds": time.perf_counter() - start}
+    )
+ledger.record(
+    "p33_frozen_saves",
+    rows[0]["seconds"] / rows[1]["seconds"],
+    timing=True,
+    bounds=(0.2, 50),
+)
+plotting.table(
+    pd.DataFrame(rows),
+    caption=f"{side} x {side} pixels, {n_entries} entries",
+    formats={"seconds": "{:.2f}"},
+    timing=True,
+)
+
+# %% [markdown]
+# ## Exercise
+#
+# Nothing has changed today, but nobody tells the method. Adapt to *clean* pictures, half of them defective. How much AUROC does that cost, and which way do the anomalous patches move?
+
+# %% [markdown]
+# ### Solution
+#
+# The memory was built from such pictures, so the normal patches have nowhere to go; the only patches with a way to go are the anomalous ones, and the loss pulls them home. What is left is a small loss of what the detector lived on.
+
+# %% tags=["hide-input"]
+unchanged = (
+    table[table["condition"] == "clean"]
+    .pivot_table(index="class", columns="method", values=["image", "pixel"])
+    .round(6)
+)
+unchanged.columns = [f"{metric}, {m}" for metric, m in unchanged.columns]
+ledger.record(
+    "p33_clean",
+    {c: row.dropna().to_dict() for c, row in unchanged.iterrows()},
+    tolerance=0.01,
+)
+plotting.table(
+    unchanged,
+    caption="Clean pictures, before and after adapting to them (AUROC, %)",
+    formats="{:.1f}",
+)
