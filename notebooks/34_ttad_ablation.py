@@ -44,7 +44,7 @@ BLUE, RED, GREEN, PINK, ORANGE, SKY = plotting.COLORS[:6]
 # %% [markdown]
 # ## The rows
 #
-# Each row of Table 4 changes one argument. The last four rows are not in it: the **continuous** plan of Equation 5, which the text compares with and the table leaves out; and three
+# Each row of Table 4 changes one argument. The last three rows are not in it: the **continuous** plan of Equation 5, which the text compares with and the table leaves out; and two
 # other choices of what may move. **BN statistics** takes mean and variance of batch norm anew from the shifted pictures, in one pass, without any loss: the classic, free and dumb
 # way to follow a shift. **All parameters** moves the convolutions as well, with the discrete plan. *Discrete* without views is the row to compare those with.
 

@@ -84,6 +84,8 @@ def test_broken_links_and_anchors_are_found(tmp_path):
 def test_the_browser_complains_of_what_a_reader_would(tmp_path):
     _page(tmp_path, "good.html", "<p>fine</p>")
     bad = "<div style='width:2000px'>wide</div><img src='no.png'><span class='math'>x^2</span>"
+    svg = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='20' height='10'/>"
+    bad += f'<img alt="squeezed" style="width:50px;height:90px" src="{svg}">'
     _page(
         tmp_path,
         "bad.html",
@@ -95,6 +97,7 @@ def test_the_browser_complains_of_what_a_reader_would(tmp_path):
     for complaint in (
         "not drawn: no.png",
         "without alt text",
+        "out of shape: 50 x 90 for 20 x 10",
         "mathematics not drawn",
         "wider than the screen",
         "oops",

@@ -20,6 +20,8 @@ LOOK = """async () => {
     if (!img.complete) await new Promise(r => { img.onload = img.onerror = r; });
     const name = (img.getAttribute('src') || '').slice(0, 80);
     if (!img.naturalWidth) wrong.push('picture not drawn: ' + name);
+    else if (img.closest('.bd-article') && img.height && Math.abs(img.width * img.naturalHeight / (img.height * img.naturalWidth) - 1) > 0.03)
+      wrong.push(`picture out of shape: ${img.width} x ${img.height} for ${img.naturalWidth} x ${img.naturalHeight}, ` + name);
     if (img.closest('.bd-article') && !(img.alt || '').trim()) wrong.push('picture without alt text: ' + name);
   }
   for (const m of document.querySelectorAll('.math'))
