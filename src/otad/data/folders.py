@@ -50,8 +50,8 @@ def load(root: str | Path, category: str, size: int | tuple[int, int] | None = N
     test_paths = _test_images(folder)
     mask_paths = _mask_paths(folder, test_paths)
     expected = None if size is None else pair(size)
-    train = _stack(train_paths, expected)
-    test = _stack(test_paths, expected, train[0].shape[1:], train_paths[0])
+    train = stack(train_paths, expected)
+    test = stack(test_paths, expected, train[0].shape[1:], train_paths[0])
     masks = torch.zeros(len(test), *test.shape[2:], dtype=torch.bool)
     for index, path in mask_paths.items():
         masks[index] = _mask(path, _size(test_paths[index]), expected)
@@ -149,13 +149,16 @@ def _size(path: Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def _stack(
+def stack(
     paths: list[Path],
     size: tuple[int, int] | None,
     like: torch.Size | None = None,
     like_path: Path | None = None,
 ) -> Tensor:
-    """Read files into (N,3,H,W); without a `size`, all must be of the size of the first, or of `like`."""
+    """Read files into (N,3,H,W); without a `size`, all must be of the size of the first, or of `like`.
+
+    Raises ValueError, naming the file and the one it differs from, and as `read_image`.
+    """
     images: list[Tensor] = []
     for path in paths:
         image = read_image(path)

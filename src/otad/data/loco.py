@@ -24,8 +24,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from otad.data import GOOD, Dataset, check_images, pair, resize
-from otad.data.folders import LICENCE, image_files, read_image, resize_mask, save
+from otad.data import GOOD, Dataset, check_images, pair
+from otad.data.folders import LICENCE, image_files, resize_mask, save, stack
 
 GROUPS = ("logical", "structural")
 CONFIG = "defects_config.json"
@@ -171,9 +171,11 @@ def load(root: str | Path, category: str, size: int | tuple[int, int] | None = N
     paths = [(GOOD, path) for path in image_files(folder / "test" / GOOD)]
     for group in GROUPS:
         paths += [(group, path) for path in image_files(folder / "test" / f"{group}_anomalies")]
-    train = _stack(image_files(folder / "train" / GOOD), expected)
-    validation = _stack(image_files(folder / "validation" / GOOD), expected, tuple(train.shape[2:]))
-    test = _stack([path for _, path in paths], expected, tuple(train.shape[2:]))
+    train_paths = image_files(folder / "train" / GOOD)
+    train = stack(train_paths, expected)
+    like = train.shape[2:], train_paths[0]
+    validation = stack(image_files(folder / "validation" / GOOD), expected, *like)
+    test = stack([path for _, path in paths], expected, *like)
     there_are = {path for group, path in paths if group != GOOD}
     _no_truth_left_over(folder, there_are)
     defects = [[] if group == GOOD else _truth(path, rules, expected) for group, path in paths]
@@ -213,22 +215,6 @@ def _rule(entry: dict[str, Any]) -> Rule:
     if not 0 < threshold <= (1 if relative else float("inf")):
         raise ValueError(f"saturation_threshold {threshold}")
     return Rule(str(entry["defect_name"]), value, threshold, relative)
-
-
-def _stack(paths: list[Path], size: tuple[int, int] | None, like: tuple[int, ...] | None = None) -> Tensor:
-    """Read files into (N,3,H,W); without a `size`, all must be of one size, `like` where it is given."""
-    images = []
-    for path in paths:
-        image = read_image(path)
-        image = image if size is None else resize(image[None], size)[0]
-        here = tuple(image.shape[1:])
-        like = like or here
-        if here != like:
-            raise ValueError(
-                f"{path} is {here}, the images before it are {like}; give size= to bring all to one size."
-            )
-        images.append(image)
-    return torch.stack(images)
 
 
 def _truth_folder(image: Path) -> Path:

@@ -24,8 +24,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from otad.data import GOOD, Dataset, pair, resize
-from otad.data.folders import LICENCE, read_image, resize_mask, save
+from otad.data import GOOD, Dataset, pair
+from otad.data.folders import LICENCE, read_image, resize_mask, save, stack
 
 SPLIT = "realiad_jsons_sv"
 VIEWS = ("C1", "C2", "C3", "C4", "C5")
@@ -79,8 +79,8 @@ def load(
             f"{wrong[0].image} is {wrong[0].kind!r} and in train, where all must be normal; the split is one "
             f"with noise, take {SPLIT}."
         )
-    images = _stack([entry.image for entry in train], expected)
-    judged = _stack([entry.image for entry in test], expected, tuple(images.shape[2:]))
+    images = stack(_there(train), expected)
+    judged = stack(_there(test), expected, images.shape[2:], train[0].image)
     masks = torch.zeros(len(judged), *judged.shape[2:], dtype=torch.bool)
     for index, entry in enumerate(test):
         if entry.mask is not None:
@@ -147,22 +147,12 @@ def _seen(entries: Sequence[Entry], view: str | None, part: str, category: str) 
 # The files ------------------------------------------------------------------------------------------------
 
 
-def _stack(paths: list[Path], size: tuple[int, int] | None, like: tuple[int, ...] | None = None) -> Tensor:
-    """Read files into (N,3,H,W); without a `size`, all must be of one size, `like` where it is given."""
-    images = []
-    for path in paths:
-        if not path.is_file():
-            raise ValueError(f"{path} is missing, and the split needs it; copy the data set again.")
-        image = read_image(path)
-        image = image if size is None else resize(image[None], size)[0]
-        here = tuple(image.shape[1:])
-        like = like or here
-        if here != like:
-            raise ValueError(
-                f"{path} is {here}, the images before it are {like}; give size= to bring all to one size."
-            )
-        images.append(image)
-    return torch.stack(images)
+def _there(entries: Sequence[Entry]) -> list[Path]:
+    """Return the entries' picture files; ValueError for one that is missing."""
+    for entry in entries:
+        if not entry.image.is_file():
+            raise ValueError(f"{entry.image} is missing, and the split needs it; copy the data set again.")
+    return [entry.image for entry in entries]
 
 
 def _mask(path: Path, image: Path, size: tuple[int, int] | None) -> Tensor:
