@@ -3,8 +3,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from otad import ledger
 from otad.publish.audit import compare, means, rates, repeated
@@ -92,32 +90,6 @@ def test_cells_printed_twice_and_rates_against_times():
     assert abs(speed["differnet"]) < 1
 
 
-# Intervals
-
-
-def test_interval_and_p_value_agree_with_scipy():
-    x = np.random.default_rng(0).normal(0.3, 1.0, 13)
-    mean, low, high = ledger.t_interval(x)
-    expected = stats.ttest_1samp(x, 0.0)
-    interval = expected.confidence_interval(0.95)
-    assert mean == pytest.approx(x.mean())
-    assert (low, high) == pytest.approx((interval.low, interval.high))
-    assert ledger.p_value(x) == pytest.approx(expected.pvalue)
-
-
-def test_holm_agrees_with_statsmodels():
-    p = np.random.default_rng(1).uniform(0, 0.2, 17) ** 2
-    p[3] = p[5]
-    assert ledger.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
-    assert ledger.holm([]) == []
-
-
-@pytest.mark.parametrize("bad", [[0.1], [], [0.1, math.nan], [[0.1, 0.2]]])
-def test_margins_must_be_numbers_one_a_seed(bad):
-    with pytest.raises(ValueError, match="margins must be at least two finite numbers"):
-        ledger.t_interval(bad)
-
-
 # Recording and judging
 
 
@@ -154,30 +126,42 @@ def test_sentences_cite_recorded_values_only(shown):
         ledger.say("{gapp}")
 
 
-@pytest.mark.parametrize(
-    ("margins", "word"),
-    [
-        ([0.5, 0.6, 0.4, 0.5, 0.6], "holds"),
-        ([-0.5, -0.6, -0.4, -0.5, -0.6], "fails"),
-        ([0.5, -0.6, 0.4, -0.5, 0.6], "inconclusive"),
-        ([0.5, 0.6, 0.4, 0.5], "inconclusive"),  # too few seeds
-        ([1.0, 1.0, 1.0, 1.0, 1.0], "holds"),  # no spread at all
-    ],
-)
-def test_verdict_follows_the_interval(shown, margins, word):
-    ledger.verdict("fca-01", margins, resampling="seed: new textures", why="because <b>")
-    recorded = ledger.recorded("verdict fca-01")
-    assert recorded["verdict"] == word
-    assert recorded["n"] == len(margins)
+def test_a_verdict_carries_its_evidence(shown):
+    margins = {"A > B": [0.5, 0.6, 0.4, 0.5, 0.6], "A > C": [0.1, -0.1, 0.2, 0.1, -0.2]}
+    ledger.verdict("fca-01", margins, "seed: new textures", "points", "because <b>", reading="A leads.")
+    kept = ledger.recorded("verdict fca-01")
+    assert (kept["verdict"], kept["n"], kept["k"]) == ("inconclusive", 5, 2)
+    assert (kept["n_hold"], kept["n_reversed"], kept["worst"]) == (1, 0, "A > C")
+    assert kept["mean"] == pytest.approx(0.02)
     card = shown[-1][0]["text/html"]
-    assert f"fca-01 {word}" in card
-    assert "&lt;b&gt;" in card
+    for said in ("fca-01 inconclusive", "&lt;b&gt;", "of 2 inequalities 1 hold", "“A &gt; C”"):
+        assert said.lower() in card.lower()
+    assert card.index("A leads.") < card.index("2 inequalities")
+    assert f"finds a true margin of {kept['detectable']:.2g} points with 80 % power" in card
 
 
-def test_a_timed_verdict_says_so(shown):
-    ledger.verdict("fca-05", [1.0, 1.1, 0.9, 1.0, 1.2], resampling="seed: a repeated run", timing=True)
-    ledger.verdict("fca-06", [1.0, 1.1, 0.9, 1.0, 1.2], resampling="seed: new textures")
-    assert ledger.recorded("verdict fca-05")["timed"]
+def test_readers_see_where_a_claim_fails(shown):
+    ledger.verdict(
+        "fca-01",
+        {"A > B": [-1.0, -1.1, -0.9, -1.0, -1.2]},
+        "seed",
+        smallest_effect=2,
+        effect_reason="two points",
+    )
+    assert "fca-01 fails here" in shown[-1][0]["text/html"]
+    assert "smaller than the smallest effect that would matter" in shown[-1][0]["text/html"]
+    assert ledger.recorded("verdict fca-01")["verdict"] == "fails"
+
+
+def test_a_smallest_effect_needs_its_reason(shown):
+    with pytest.raises(ValueError, match="a smallest effect needs its reason"):
+        ledger.verdict("fca-01", {"A > B": [1.0, 2.0]}, "seed", smallest_effect=1.0)
+
+
+def test_a_timed_verdict_carries_its_bounds(shown):
+    ledger.verdict("fca-05", {"faster": [1.0, 1.1, 0.9, 1.0, 1.2]}, "seed: a repeated run", timing=(0.1, 9.0))
+    ledger.verdict("fca-06", {"faster": [1.0, 1.1, 0.9, 1.0, 1.2]}, "seed: new textures")
+    assert ledger.recorded("verdict fca-05")["timed"] == [0.1, 9.0]
     assert "timed" not in ledger.recorded("verdict fca-06")
 
 
@@ -187,3 +171,63 @@ def test_proof_compares_with_its_tolerance(shown):
     ledger.from_published("fca-02", holds=False, margin=-1.33)
     words = [ledger.recorded(f"verdict {c}")["verdict"] for c in ("fca-18", "fca-19", "fca-02")]
     assert words == ["holds", "fails", "fails"]
+
+
+# Live and stored
+
+
+def _run(shift=0.0, loss=0.7, untrained=80.0):
+    """Four seeds of two methods; the spread over seeds of the trained one is 2."""
+    rows = [{"method": "PatchCore", "seed": s, "image": untrained + s, "loss": loss} for s in range(4)]
+    return rows + [
+        {"method": "TTAD", "seed": s, "image": 90.0 + v + shift, "loss": loss}
+        for s, v in enumerate((-(3**0.5), -(3**0.5), 3**0.5, 3**0.5))
+    ]
+
+
+def _agree(live):
+    ledger.agreement(
+        "33",
+        live,
+        _run(),
+        cell=["method", "seed"],
+        scores=["image"],
+        same=["loss"],
+        untrained=lambda row: row["method"] == "PatchCore",
+        rounding=0.4,
+    )
+    return ledger.recorded("agreement 33")
+
+
+def test_equal_rows_agree(shown):
+    found = _agree(_run()[::3])
+    assert (found["rows"], found["gap"], found["beyond"]) == (3, 0.0, [])
+    assert "equal the stored ones" in shown[-1][0]["text/markdown"]
+
+
+def test_what_training_amplified_is_told_and_never_stops(shown):
+    # The cell's own variance is 4; averaged with the mean of both methods' variances (4 and 5/3), its standard deviation is 1.85.
+    sd = ((4 + (4 + 5 / 3) / 2) / 2) ** 0.5
+    found = _agree(_run(shift=2.9 * sd))
+    assert found["spreads"] == pytest.approx(2.9)
+    assert found["beyond"] == []
+    ledger._recorded.clear()
+    assert len(_agree(_run(shift=3.1 * sd))["beyond"]) == 4
+    assert "*TTAD, " in shown[-1][0]["text/markdown"]
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        (_run(untrained=80.5), "image of .'PatchCore', 0. is 80.5, and was 80.0 in the long run"),
+        (_run(loss=0.71), "loss of"),
+        ([{"method": "new", "seed": 0, "image": 1.0, "loss": 0.7}], "the long run has no cell"),
+    ],
+)
+def test_what_is_the_same_everywhere_is_compared_strictly(shown, live, said):
+    with pytest.raises(AssertionError, match=said):
+        _agree(live)
+
+
+def test_rounding_may_exchange_a_pair_of_untrained_scores(shown):
+    assert _agree(_run(untrained=80.3))["gap"] == 0.0

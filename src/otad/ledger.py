@@ -8,21 +8,27 @@ import functools
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from otad.display import emit
+from otad.judgement import CONFIDENCE, Judgement, holm, judge, t_interval
+
+__all__ = [
+    "CONFIDENCE",
+    "Judgement",
+    "holm",
+    "judge",
+    "t_interval",
+]  # the rule, for who has the ledger already
 
 RECORD_MIME = "application/papermill.record/"
-CONFIDENCE = 0.95
-MIN_SEEDS = 5
+SPREADS = 3.0  # how far, in standard deviations over seeds, training may carry a live cell from the stored one without notice
 
 _recorded: dict[str, Any] = {}
 
@@ -176,6 +182,113 @@ def stored(page: str) -> Stored:
     return Stored(found["value"], found["provenance"])
 
 
+def agreement(
+    name: str,
+    live: Iterable[Mapping[str, Any]],
+    stored: Iterable[Mapping[str, Any]],
+    cell: Sequence[str],
+    scores: Sequence[str],
+    same: Sequence[str] = (),
+    untrained: Callable[[Mapping[str, Any]], bool] = lambda row: False,
+    rounding: float = 0.0,
+    seed: str = "seed",
+) -> None:
+    """Compare rows computed just now with those of the long run: strictly where machines must agree, by its own spread elsewhere.
+
+    live, stored: rows. cell: the columns that name a row, `seed` among them. same: columns that no machine may change (checksums, the
+    loss of the first step): numbers to one part in a thousand. scores: columns of numbers that training has amplified, except in rows
+    that are `untrained`, where they may differ by `rounding` (in their own unit: what an exchanged pair of pictures is worth).
+    A difference where machines must agree, and a row that the long run lacks, raise AssertionError. What stands behind training is
+    compared with the standard deviation over seeds of that cell, told in one sentence, recorded, and never stops a page; `make check`
+    warns of what lies beyond `SPREADS` of them.
+    """
+    live, stored = _rows(live), _rows(stored)
+    kept = {tuple(row[c] for c in cell): row for row in stored}
+    group = [c for c in cell if c != seed]
+    spread = {} if all(map(untrained, live)) else _spreads(stored, group, scores)
+    told = []
+    for row in live:
+        key = tuple(row[c] for c in cell)
+        if key not in kept:
+            raise AssertionError(f"the long run has no cell {key}: `make results` computes it anew")
+        for column in (*same, *scores):
+            now, then = row.get(column), kept[key].get(column)
+            if column in same or untrained(row) or now is None or then is None:
+                _strictly(now, then, rounding if column in scores else 0.0, f"{column} of {key}")
+            else:
+                of = spread[tuple(row[c] for c in group), column]
+                told.append((abs(now - then) / of, abs(now - then), column, key))
+    worst = max(told, key=lambda t: t[0], default=(0.0, 0.0, "", ()))
+    beyond = [
+        f"{column} of {', '.join(map(str, key))}: live and stored differ by {gap:.3g}, {ratio:.1f} times the spread over seeds"
+        for ratio, gap, column, key in sorted(told, reverse=True)
+        if ratio > SPREADS
+    ]
+    value = {
+        "rows": len(live),
+        "trained": len(told),
+        "spreads": worst[0],
+        "gap": max((t[1] for t in told), default=0.0),
+    }
+    record(f"agreement {name}", value | {"beyond": beyond}, timing=True)
+    say(_agreed(value, worst))
+
+
+def _rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of plain values, without those that are missing (None, NaN)."""
+    plain: list[dict[str, Any]] = [_plain(row) for row in rows]
+    return [{k: v for k, v in row.items() if v is not None and v == v} for row in plain]
+
+
+def _agreed(value: dict[str, Any], worst: tuple[float, float, str, tuple]) -> str:
+    """Return the sentence that a page prints about its live rows."""
+    rows = f"{value['rows']} of these rows have just been computed again on this machine. "
+    if not value["trained"]:
+        return rows + "They equal the stored ones."
+    if value["gap"] == 0:
+        return rows + "They equal the stored ones, what training has amplified too."
+    _, gap, column, key = worst
+    return rows + (
+        "What does not depend on training equals the stored ones. Of the rest, the row farthest off, measured by its spread over seeds, is "
+        f"*{', '.join(map(str, key))}*: its {column} differs by {gap:.2g}, {value['spreads']:.1g} of that spread."
+    )
+
+
+def _strictly(now: Any, then: Any, rounding: float, what: str) -> None:
+    """Raise AssertionError unless two values agree as on any machine they must."""
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (now, then))
+    if not (math.isclose(now, then, rel_tol=1e-3, abs_tol=rounding) if numbers else now == then):
+        raise AssertionError(
+            f"{what} is {now!r}, and was {then!r} in the long run; no training stands between, so data, code or a library have changed: "
+            "`make results` computes the run anew"
+        )
+
+
+def _spreads(rows: Sequence[Mapping[str, Any]], group: Sequence[str], scores: Sequence[str]) -> dict:
+    """Return (cell without its seed, column) to the standard deviation over seeds.
+
+    Few seeds know a standard deviation badly, and a cell may have none by luck: its variance is averaged with the mean variance of all
+    cells in that column.
+    """
+    frame = pd.DataFrame(rows)
+    found = {}
+    for column in scores:
+        if column not in frame:
+            raise ValueError(
+                f"the long run has no column {column!r}; it has {', '.join(map(str, frame.columns))}"
+            )
+        variance = frame.dropna(subset=[column]).groupby(list(group), dropna=False)[column].var(ddof=1)
+        pooled = float(variance.mean())
+        if not pooled > 0:
+            raise ValueError(
+                f"the long run has no spread over seeds in {column!r}: it needs two seeds a cell"
+            )
+        for key, own in variance.items():
+            key = key if isinstance(key, tuple) else (key,)
+            found[key, column] = math.sqrt((own + pooled) / 2 if own == own else pooled)
+    return found
+
+
 class _Lookup(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         return recorded(key)
@@ -190,69 +303,76 @@ def say(template: str) -> None:
 # Verdicts ----------------------------------------------------------------------------------------
 
 
-def t_interval(margins: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float, float]:
-    """Return mean, lower and upper end of Student's interval over independent margins (at least two)."""
-    x = _margins(margins)
-    mean = float(x.mean())
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
-    return mean, mean - half, mean + half
-
-
-def _margins(margins: Sequence[float]) -> np.ndarray:
-    x = np.asarray(_plain(margins), dtype=np.float64)
-    if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all():
-        raise ValueError(f"margins must be at least two finite numbers, one a seed; got {margins!r}")
-    return x
-
-
-def p_value(margins: Sequence[float]) -> float:
-    """Return the two-sided p-value of the one-sample t-test that the mean margin is zero."""
-    x = _margins(margins)
-    spread = x.std(ddof=1) / math.sqrt(len(x))
-    if spread == 0:
-        return 0.0 if x.mean() != 0 else 1.0
-    return float(2 * stats.t.sf(abs(x.mean() / spread), len(x) - 1))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's step-down adjusted p-values, in the order given."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    steps = p[order] * (len(p) - np.arange(len(p)))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(v) for v in adjusted]
-
-
-def judge(low: float, high: float) -> str:
-    """Return holds (interval above zero), fails (below) or inconclusive."""
-    return "holds" if low > 0 else "fails" if high < 0 else "inconclusive"
-
-
 def verdict(
     claim_id: str,
-    margins: Sequence[float],
+    margins: Mapping[str, Sequence[float]],
     resampling: str,
     unit: str = "",
     why: str = "",
-    timing: bool = False,
+    timing: tuple[float, float] | None = None,
+    smallest_effect: float | None = None,
+    effect_reason: str = "",
+    band: tuple[float, float] | None = None,
+    reading: str = "",
 ) -> None:
-    """Judge a claim from one signed margin a seed, and record the verdict with its evidence.
+    """Judge a claim by the rule of `judge`, and record the verdict with its evidence.
 
-    margins: the smallest over the claim's inequalities, or the distance inside a band; positive as claimed. Below five seeds the
-    verdict is inconclusive whatever the interval. resampling: what a seed draws anew. unit: of the margins.
-    why: for a claim that fails or is tested on other data, the reason found. timing: the margins are measured times or
-    ratios of such: the regression test then compares the word and not the mean.
+    margins: for each inequality of the claim its name and one signed margin a seed, positive as claimed; with a `band`, the values that
+    should lie inside it. resampling: what a seed draws anew. unit: of the margins. why: the reason found, or what else must be known.
+    timing: the margins are measured times or ratios of such, and the worst mean may lie anywhere within these bounds on another
+    machine. smallest_effect: the smallest margin that would matter, with its reason, both written down before the run.
+    reading: one sentence, set first, where the word alone could be misread.
     """
-    mean, low, high = t_interval(margins)
-    word = judge(low, high) if len(margins) >= MIN_SEEDS else "inconclusive"
-    evidence = {"mean": mean, "low": low, "high": high, "n": len(margins), "p": p_value(margins)}
-    if timing:
-        evidence["timed"] = True
-    effect = (
-        f"margin {mean:.3g} {unit}".strip() + f", 95 % interval [{low:.3g}, {high:.3g}], n = {len(margins)}"
+    if (smallest_effect is None) != (not effect_reason):
+        raise ValueError(f"{claim_id}: a smallest effect needs its reason, and the reason its effect")
+    found = judge(margins, smallest_effect, band)
+    worst = found.inequalities[found.worst]
+    evidence = {
+        "mean": worst.mean,
+        "low": worst.low,
+        "high": worst.high,
+        "n": found.n,
+        "p": found.p,
+        "k": len(found.inequalities),
+        "n_hold": found.n_hold,
+        "n_reversed": found.n_reversed,
+        "worst": found.worst,
+        "detectable": found.detectable,
+        "inequalities": {name: [e.mean, e.low, e.high] for name, e in found.inequalities.items()},
+    }
+    if timing is not None:
+        evidence["timed"] = list(timing)
+    notes = [why]
+    if smallest_effect is not None:
+        notes.append(
+            f"Smallest effect that would matter: {smallest_effect:g} {unit}".strip() + f", {effect_reason}."
+        )
+    effect = _effect(found, unit, smallest_effect, band)
+    _judged(
+        claim_id, found.word, "margins", effect, evidence, " ".join(filter(None, notes)), resampling, reading
     )
-    _judged(claim_id, word, "margins", effect, evidence, why, resampling)
+
+
+def _effect(
+    found: Judgement, unit: str, smallest_effect: float | None, band: tuple[float, float] | None
+) -> str:
+    """Return the evidence of a judgement in a sentence."""
+    worst, k = found.inequalities[found.worst], len(found.inequalities)
+    what = "margin" if band is None else "value"
+    number = f"{worst.mean:.3g} {unit}".strip() + f", 95 % interval [{worst.low:.3g}, {worst.high:.3g}]"
+    if k == 1:
+        said = f"{what} {number}"
+    else:
+        said = f"of {k} inequalities {found.n_hold} hold and {found.n_reversed} "
+        said += f"{'is' if found.n_reversed == 1 else 'are'} reversed; the worst is “{found.worst}”, {what} {number}"
+    if band is not None:
+        said += f", band [{band[0]:.3g}, {band[1]:.3g}]"
+    said += f"; n = {found.n}"
+    if found.word == "inconclusive":
+        said += f", which finds a true margin of {found.detectable:.2g} {unit}".rstrip() + " with 80 % power"
+    if found.word == "fails" and smallest_effect is not None and -smallest_effect < worst.mean:
+        said += "; the reversal is smaller than the smallest effect that would matter"
+    return said
 
 
 def proof(claim_id: str, worst_error: float, tolerance: float, why: str = "") -> None:
@@ -266,18 +386,24 @@ def proof(claim_id: str, worst_error: float, tolerance: float, why: str = "") ->
         effect,
         {"worst_error": float(worst_error), "allowed": float(tolerance)},
         why,
-        "",
     )
 
 
 def from_published(claim_id: str, holds: bool, margin: float, why: str = "") -> None:
     """Judge a claim about a printed table by the printed numbers themselves."""
     effect = f"margin {margin:.3g} in print"
-    _judged(claim_id, "holds" if holds else "fails", "published", effect, {"margin": float(margin)}, why, "")
+    _judged(claim_id, "holds" if holds else "fails", "published", effect, {"margin": float(margin)}, why)
 
 
 def _judged(
-    claim_id: str, word: str, kind: str, effect: str, evidence: dict, why: str, resampling: str
+    claim_id: str,
+    word: str,
+    kind: str,
+    effect: str,
+    evidence: dict,
+    why: str,
+    resampling: str = "",
+    reading: str = "",
 ) -> None:
     statement = claim(claim_id)
     record(
@@ -289,24 +415,33 @@ def _judged(
             "effect": effect,
             "why": why,
             "resampling": resampling,
+            "reading": reading,
             **evidence,
         },
         tolerance=0.05,
     )
     emit(
         {
-            "text/html": _card(statement, word, effect, why, resampling),
+            "text/html": _card(statement, word, effect, why, resampling, reading),
             "text/plain": f"{claim_id} {word}: {effect}",
         },
         {},
     )
 
 
-def _card(statement: dict[str, str], word: str, effect: str, why: str, resampling: str) -> str:
-    colour = {"holds": "#009E73", "fails": "#D55E00"}.get(word, "#767676")
+def spoken(word: str) -> str:
+    """Return the word that readers see: a claim fails on our data, not everywhere."""
+    return "fails here" if word == "fails" else word
+
+
+def _card(statement: dict[str, str], word: str, effect: str, why: str, resampling: str, reading: str) -> str:
+    colour = {"holds": "#009E73", "fails": "#D55E00", "negligible": "#0072B2"}.get(word, "#767676")
     rows = [
-        f"<strong>{statement['id']} {word}.</strong> {html.escape(statement['statement'])}.",
-        html.escape(effect) + (f" ({html.escape(resampling)})" if resampling else "") + ".",
+        f"<strong>{statement['id']} {spoken(word)}.</strong> {html.escape(statement['statement'])}.",
+        f"<em>{html.escape(reading)}</em>" if reading else "",
+        html.escape(effect[:1].upper() + effect[1:])
+        + (f" ({html.escape(resampling)})" if resampling else "")
+        + ".",
         html.escape(why),
     ]
     body = "".join(f"<p style='margin:.2em 0'>{row}</p>" for row in rows if row)

@@ -5,7 +5,7 @@ import pytest
 
 from otad import ledger
 from otad.publish.audit import audit_page
-from otad.publish.generated import figures_page, holm_words, ledger_page, status_page, substitutions, verdicts
+from otad.publish.generated import after_holm, figures_page, ledger_page, status_page, substitutions, verdicts
 from otad.publish.records import Page
 from otad.publish.stage import config, for_sphinx
 
@@ -18,6 +18,7 @@ def _verdict(claim, word, **more):
         "effect": "margin 0.1",
         "why": "",
         "resampling": "",
+        "reading": "",
         "n": 5,
     }
     return base | {"mean": 0.1, "low": 0.05, "high": 0.15, "p": 0.01} | more
@@ -43,17 +44,20 @@ def test_the_ledger_lists_all_claims_and_says_which_are_untested(run):
     text = ledger_page(run, "laptop")
     assert text.count("<tr id=") == 100
     assert text.count(">untested<") == 98
-    assert "2 are judged so far: 1 hold, 1 fail, 0 inconclusive" in text
+    assert "2 are judged so far" in text
+    assert "**1 hold, 1 fail here, 0 are negligible, 0 are inconclusive**" in text
+    assert ">fails here<" in text
     assert "../notebooks/10_page.html'>A &lt;page&gt;<" in text
-    assert "invite 2.5 false *holds*" in text
+    assert "2 claims invite 0.1 false words at the very most" in text
+    assert "2 of the 2 words other than *inconclusive* survive it" in text
 
 
 def test_holm_takes_a_doubtful_verdict_back(run):
-    words = holm_words(verdicts(run))
-    assert "holds" in words["fca-17"]
-    assert "p = 0.02" in words["fca-17"]
+    assert after_holm(verdicts(run)) == {"fca-17": ("holds", 0.02), "fca-01": ("fails", 0.04)}
     run[1].verdicts["fca-02"] = _verdict("fca-02", "holds", p=0.03)
-    assert "inconclusive" in holm_words(verdicts(run))["fca-01"]
+    assert after_holm(verdicts(run))["fca-01"] == ("inconclusive", 0.06)
+    cited = substitutions(run)
+    assert (cited["n_hold"], cited["n_inconclusive"], cited["n_hold_plain"]) == ("1", "2", "2")
 
 
 def test_a_claim_is_judged_once(run):

@@ -10,8 +10,9 @@ from otad.publish.execute import write
 from otad.publish.records import read_all
 
 # What of a verdict is compared exactly; its interval moves with the last digits of a machine, its word must not. (Where the margins
-# are times, a noisy machine may widen the interval until it decides nothing; what it may not do is turn the verdict round.)
-EXACT = ("claim", "verdict", "kind", "n")
+# are times, a noisy machine may widen the interval until it decides nothing; what it may not do is turn the verdict round, or take the
+# worst ratio out of the bounds that its page states.)
+EXACT = ("claim", "verdict", "kind", "n", "k")
 ABSOLUTE = 1e-9
 
 
@@ -44,7 +45,7 @@ def accept(scale: str) -> Path:
 def _kept(value: Any) -> Any:
     """Of a verdict keep what is compared: the exact parts and the mean margin, if that is not a time."""
     if isinstance(value, dict) and "verdict" in value:
-        kept = (*EXACT, "timed") if value.get("timed") else (*EXACT, "mean")
+        kept = (*EXACT, "timed") if "timed" in value else (*EXACT, "mean")
         return {k: value[k] for k in kept if k in value}
     return value
 
@@ -68,13 +69,32 @@ def differences(scale: str) -> list[str]:
             if _undecided(was, got):
                 got = was
             lines += [f"{key} ({entry['page']}): {d}" for d in _unlike(was, got, tolerance)]
+            lines += _ratio_out_of_bounds(key, entry)
     return lines
+
+
+def notices(scale: str) -> list[str]:
+    """Return what the pages tell of live rows that training has carried farther from the stored ones than its spread explains."""
+    return [
+        f"{entry['page']}: {line}"
+        for key, entry in current(scale).items()
+        if key.startswith("agreement ")
+        for line in entry["value"]["beyond"]
+    ]
 
 
 def _undecided(was: Any, got: Any) -> bool:
     """Tell whether two verdicts about time differ only in that one of them is inconclusive."""
     timed = all(isinstance(v, dict) and "timed" in v for v in (was, got))
     return timed and "inconclusive" in (was["verdict"], got["verdict"]) and was["claim"] == got["claim"]
+
+
+def _ratio_out_of_bounds(key: str, entry: dict[str, Any]) -> list[str]:
+    """Compare the worst mean margin of a verdict about time with the bounds that its page states."""
+    value = entry["value"]
+    if not isinstance(value, dict) or "timed" not in value:
+        return []
+    return _out_of_bounds(key, entry | {"value": value["mean"], "bounds": value["timed"]})
 
 
 def _out_of_bounds(key: str, entry: dict[str, Any]) -> list[str]:

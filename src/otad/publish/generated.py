@@ -2,11 +2,18 @@
 
 import html
 from collections import Counter
+from collections.abc import Iterable
 
 from otad import ledger
 from otad.publish.records import Page
 
 PAPERS = {"fca": "FCA", "benchmark": "Benchmark", "ttad": "TTAD", "foct": "FOCT", "pradot": "PRADOT"}
+SAID = {
+    "holds": "hold",
+    "fails": "fail here",
+    "negligible": "are negligible",
+    "inconclusive": "are inconclusive",
+}
 KINDS = {"margins": "measured", "proof": "proved numerically", "published": "read off the printed numbers"}
 
 
@@ -30,7 +37,7 @@ def link(page: Page) -> str:
 
 def word(verdict: str) -> str:
     """Return a verdict as a coloured word."""
-    return f"<span class='otad-word {verdict}'>{verdict}</span>"
+    return f"<span class='otad-word {verdict}'>{ledger.spoken(verdict)}</span>"
 
 
 def verdicts(run: list[Page]) -> dict[str, tuple[Page, dict]]:
@@ -44,40 +51,44 @@ def verdicts(run: list[Page]) -> dict[str, tuple[Page, dict]]:
     return found
 
 
-def holm_words(judged: dict[str, tuple[Page, dict]]) -> dict[str, str]:
-    """Return claim id to the verdict after Holm's adjustment over all claims judged by an interval."""
+def after_holm(judged: dict[str, tuple[Page, dict]]) -> dict[str, tuple[str, float | None]]:
+    """Return claim id to the verdict after Holm's adjustment over all claims judged by an interval, and its adjusted p-value.
+
+    Proofs and readings of printed tables have no p-value and stay as they are.
+    """
     measured = {c: v for c, (_, v) in judged.items() if v["kind"] == "margins"}
-    adjusted = ledger.holm([v["p"] for v in measured.values()])
-    words = {}
-    for (claim_id, verdict), p in zip(measured.items(), adjusted, strict=True):
-        sure = p < 1 - ledger.CONFIDENCE and verdict["n"] >= ledger.MIN_SEEDS
-        words[claim_id] = (
-            f"{word(('holds' if verdict['mean'] > 0 else 'fails') if sure else 'inconclusive')} (p = {p:.2g})"
-        )
-    return words
+    adjusted = dict(zip(measured, ledger.holm([v["p"] for v in measured.values()]), strict=True))
+    sure = 1 - ledger.CONFIDENCE
+    return {
+        claim: (v["verdict"] if adjusted.get(claim, 0.0) < sure else "inconclusive", adjusted.get(claim))
+        for claim, (_, v) in judged.items()
+    }
 
 
 def ledger_page(run: list[Page], scale: str) -> str:
     """Return the page with all 100 claims: place, verdict, effect, interval, link."""
     judged = verdicts(run)
-    adjusted = holm_words(judged)
+    adjusted = after_holm(judged)
     claims = ledger.claims()
-    counts = Counter(v["verdict"] for _, v in judged.values())
-    tests = sum(v["kind"] == "margins" for _, v in judged.values())
-    alpha = (1 - ledger.CONFIDENCE) / 2
+    tests = sum(p is not None for _, p in adjusted.values())
+    kept = sum(p is not None and w != "inconclusive" for w, p in adjusted.values())
+    error = 1 - ledger.CONFIDENCE
+    decided = sum(v["kind"] == "margins" and v["verdict"] != "inconclusive" for _, v in judged.values())
     parts = [
         "# Ledger",
-        f"All {len(claims)} claims of the five papers, each beside its verdict at *{scale}* scale. "
-        f"{len(judged)} {'is' if len(judged) == 1 else 'are'} judged so far: {counts['holds']} hold, {counts['fails']} fail, "
-        f"{counts['inconclusive']} inconclusive. The other {len(claims) - len(judged)} are **untested**: no page of this book "
-        "has tried them yet, and the table says what a test needs.",
+        f"All {len(claims)} claims of the five papers, each beside its verdict at *{scale}* scale. {len(judged)} are judged so far. After "
+        f"an adjustment for that many tests **{_counted(w for w, _ in adjusted.values())}**; one by one, "
+        f"{_counted(v['verdict'] for _, v in judged.values())}. The other {len(claims) - len(judged)} are **untested**: no page of this "
+        "book has tried them yet, and the table says what a test needs.",
         "A verdict tests the *claim*, on our data. It does not reproduce the paper's number, "
         "unless the scale is *paper*. How to read one: [Welcome](welcome.md).",
-        ":::{note}\n**How many of these may be luck?** A claim that is exactly neutral gets a false *holds* from a 95 % interval "
-        f"in {100 * alpha:.1f} % of all tests, and a false *fails* as often: a hundred such tests invite {100 * alpha:.1f} false "
-        f"*holds*. So far {tests} {'claim is' if tests == 1 else 'claims are'} judged by an interval. "
-        "The line *Holm* repeats the verdict after Holm's adjustment {cite}`holm1979` over all of them, which keeps the chance of even one false verdict below 5 %. Proofs and readings of "
-        "printed tables have no interval and need none.\n:::",
+        f":::{{note}}\n**How many of these may be luck?** {tests} claims are judged by intervals. A false *holds* needs every inequality of a "
+        f"claim to lie wrongly above zero, a false *fails here* at least one wrongly below it, which is adjusted for: each happens in at most "
+        f"{50 * error:.1f} % of the claims for which it would be false. {tests} claims invite {error * tests:.1f} false words at the very most, "
+        f"and so many only if all of them were exactly neutral. The line *Holm* repeats the verdict after Holm's adjustment {{cite}}`holm1979` over all {tests} "
+        f"claims, which keeps the chance of even one false word below 5 %: {kept} of the {decided} words other than *inconclusive* survive it. Proofs and readings of printed "
+        "tables have no interval and need none. *Fails here* is said of our data; *negligible* means that the difference, whichever way it goes, "
+        "is smaller than the smallest that would matter, which was written down before.\n:::",
     ]
     for paper, name in PAPERS.items():
         own = claims[claims["paper"] == paper]
@@ -91,7 +102,15 @@ def ledger_page(run: list[Page], scale: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _claim_row(claim: dict, judged: dict[str, tuple[Page, dict]], adjusted: dict[str, str]) -> list[str]:
+def _counted(words: Iterable[str]) -> str:
+    """Return the counts of verdicts as a phrase."""
+    counts = Counter(words)
+    return ", ".join(f"{counts[w]} {s}" for w, s in SAID.items())
+
+
+def _claim_row(
+    claim: dict, judged: dict[str, tuple[Page, dict]], adjusted: dict[str, tuple[str, float | None]]
+) -> list[str]:
     """Return the cells of one claim: id and place, statement, verdict, evidence with the page's link."""
     first = [
         f"<strong>{claim['id']}</strong><br>{html.escape(claim['where'])}",
@@ -100,9 +119,11 @@ def _claim_row(claim: dict, judged: dict[str, tuple[Page, dict]], adjusted: dict
     if claim["id"] not in judged:
         return [*first, word("untested"), f"To test it: {html.escape(claim['needs'])}."]
     page, verdict = judged[claim["id"]]
-    evidence = [f"{KINDS[verdict['kind']]}: {html.escape(verdict['effect'])}"]
+    evidence = [f"<em>{html.escape(verdict['reading'])}</em>"] if verdict["reading"] else []
+    evidence += [f"{KINDS[verdict['kind']]}: {html.escape(verdict['effect'])}"]
     evidence += [html.escape(verdict[k]) for k in ("resampling", "why") if verdict[k]]
-    holm = f"<br>Holm: {adjusted[claim['id']]}" if claim["id"] in adjusted else ""
+    after, p = adjusted[claim["id"]]
+    holm = f"<br>Holm: {word(after)} (p = {p:.2g})" if p is not None else ""
     return [*first, word(verdict["verdict"]) + holm, "<br>".join([*evidence, link(page)])]
 
 
@@ -172,14 +193,16 @@ def status_page(run: list[Page], scale: str) -> str:
 
 def substitutions(run: list[Page]) -> dict[str, str]:
     """Return the numbers that prose pages cite as {{ name }}."""
-    counts = Counter(v["verdict"] for _, v in verdicts(run).values())
+    judged = verdicts(run)
+    plain = Counter(v["verdict"] for _, v in judged.values())
+    counts = Counter(w for w, _ in after_holm(judged).values())
+    names = {"hold": "holds", "fail": "fails", "negligible": "negligible", "inconclusive": "inconclusive"}
     shown = {name for page in run for name in page.shows}
     return {
         "n_claims": str(len(ledger.claims())),
-        "n_judged": str(sum(counts.values())),
-        "n_hold": str(counts["holds"]),
-        "n_fail": str(counts["fails"]),
-        "n_inconclusive": str(counts["inconclusive"]),
+        "n_judged": str(len(judged)),
+        **{f"n_{name}": str(counts[w]) for name, w in names.items()},
+        **{f"n_{name}_plain": str(plain[w]) for name, w in names.items()},
         "n_numbers": f"{len(ledger.numbers()):,}",
         "n_inconsistencies": str(len(ledger.inconsistencies())),
         "n_figures": str(len(ledger.figures())),
