@@ -344,9 +344,8 @@ def verdict(
         evidence["timed"] = list(timing)
     notes = [why]
     if smallest_effect is not None:
-        notes.append(
-            f"Smallest effect that would matter: {smallest_effect:g} {unit}".strip() + f", {effect_reason}."
-        )
+        told = f" ({unit})" if unit else ""
+        notes.append(f"Smallest effect that would matter{told}: {smallest_effect:g}, {effect_reason}.")
     effect = _effect(found, unit, smallest_effect, band)
     _judged(
         claim_id, found.word, "margins", effect, evidence, " ".join(filter(None, notes)), resampling, reading
