@@ -174,6 +174,7 @@ def substitutions(run: list[Page]) -> dict[str, str]:
     """Return the numbers that prose pages cite as {{ name }}."""
     counts = Counter(v["verdict"] for _, v in verdicts(run).values())
     shown = {name for page in run for name in page.shows}
+    weights = Counter(ledger.inconsistencies()["weight"])
     return {
         "n_claims": str(len(ledger.claims())),
         "n_judged": str(sum(counts.values())),
@@ -181,7 +182,8 @@ def substitutions(run: list[Page]) -> dict[str, str]:
         "n_fail": str(counts["fails"]),
         "n_inconclusive": str(counts["inconclusive"]),
         "n_numbers": f"{len(ledger.numbers()):,}",
-        "n_inconsistencies": str(len(ledger.inconsistencies())),
+        "n_inconsistencies": str(weights["substantive"]),
+        "n_cosmetic": str(weights["cosmetic"]),
         "n_figures": str(len(ledger.figures())),
         "n_shown": str(len(shown)),
         "n_pages": str(len(run)),
