@@ -6,6 +6,7 @@ import nbformat
 import pytest
 
 from otad import ledger
+from otad.publish import root
 from otad.publish.audit import audit_page, half_digit
 from otad.publish.generated import figures_page, holm_words, ledger_page, status_page, substitutions, verdicts
 from otad.publish.records import Page
@@ -83,6 +84,15 @@ def test_status_and_cited_numbers_come_from_the_run(run):
     cited = substitutions(run)
     assert (cited["n_inconsistencies"], cited["n_cosmetic"]) == ("39", "12")
     assert (cited["n_judged"], cited["n_hold"], cited["n_fail"], cited["n_shown"]) == ("2", "1", "1", "1")
+
+
+def test_every_number_that_prose_cites_is_provided(run):
+    cited = {
+        name
+        for path in (root() / "book").glob("*.md")
+        for name in re.findall(r"{{ (\w+) }}", path.read_text(encoding="utf-8"))
+    }
+    assert cited - set(substitutions(run)) == set()
 
 
 def test_the_audit_shows_both_places():
