@@ -13,7 +13,7 @@
 # lost on page 30 does that bring back, and what does it break?
 #
 # *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.5 and 4.1 to 4.3,
-# Algorithm 1, Tables 1 to 3 and what is left of Tables 5 to 7. Six claims are judged. **ttad-04**: aligning by a single Gaussian is worse than not adapting, in most cases.
+# Algorithm 1, Tables 1 to 3 and what there is of Tables 5 to 7. Six claims are judged. **ttad-04**: aligning by a single Gaussian is worse than not adapting, in most cases.
 # **ttad-05**: TTAD has the best image AUROC under noise, blur and brightness. **ttad-07**: under blur and brightness it comes within about two points of the clean
 # score. **ttad-08**: it has the best pixel AUROC under all four corruptions. Two are claims about printed tables, and are checked in print: **ttad-09** (Real-IAD, pixels)
 # and **ttad-16** (MVTec 3D-AD). **ttad-20**, one pass is enough on the large data set, needs the large data set; why is said below. **ttad-06**, about the rival GNL,
@@ -22,8 +22,8 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdicts' seeds: 0 and 1 were used up in choosing the protocol
-data_root = ""  # at scale "paper": a folder in the layout of MVTec AD
-realiad_root = ""  # or one that holds your copy of Real-IAD; its top views are used
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad or realiad; empty: the one that OTAD_DATA names
+dataset = "mvtec_ad"  # or "realiad", of which the top views are used
 long = False  # compute the whole grid and store it, as `make results` does
 
 # %% tags=["hide-input"]
@@ -40,6 +40,7 @@ from torch import nn
 from otad import ledger, plotting
 from otad.data import folders, realiad, solar
 from otad.data.corruptions import KINDS, corrupt
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.patchcore import patch_features
 from otad.methods.ttad import (
@@ -53,6 +54,10 @@ from otad.methods.ttad import (
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
 from otad.transport import hard_plan, sinkhorn
+
+if scale == "paper":
+    place = location(dataset, data_folder)
+    reader = {"mvtec_ad": folders, "realiad": realiad}[dataset]
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 
@@ -69,7 +74,7 @@ side = pick(scale, smoke=64, laptop=128, paper=224)
 n_train = pick(scale, smoke=8, laptop=100)
 n_good, n_each = pick(scale, smoke=(3, 1), laptop=(15, 5))
 n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
-n_epochs = pick(scale, smoke=1, laptop=3, paper=1 if realiad_root else 10)
+n_epochs = pick(scale, smoke=1, laptop=3, paper=1 if dataset == "realiad" else 10)
 frozen = pick(scale, smoke=4, laptop=4, paper=0)  # stages up to this stride
 PLANTED = ("cut", "hole", "contamination")
 
@@ -86,11 +91,10 @@ def real(s):
 
 
 ARENA = {"mono, planted defects": planted, "mono, real, all designs": real}
-if scale == "paper" and (data_root or realiad_root):
-    root, reader = (realiad_root, realiad) if realiad_root else (data_root, folders)
+if scale == "paper":
     ARENA = {
-        name: lambda s, name=name: reader.load(root, name, size=side)
-        for name in reader.categories(root)
+        name: lambda s, name=name: reader.load(place, name, size=side)
+        for name in reader.categories(place)
     }
 net = (
     wide_resnet50_2(stages=(8, 16), device=device())
@@ -115,7 +119,7 @@ def shift(data, condition, s):
 # %% [markdown]
 # ## The loop
 #
-# Algorithm 1 should stand here. In the text that we have, its body is lost; Sections 3.3 to 3.5 describe it well enough to write it down. $\theta$ are the scales and shifts of
+# Algorithm 1 should stand here. The version that was read (the welcome page says which) lacks its body; Sections 3.3 to 3.5 describe it well enough to write it down. $\theta$ are the scales and shifts of
 # batch norm, $\mathcal M$ is the memory, $z_i$ are the patches of a batch and its views, $\gamma^*$ is the plan of Equation 5 and $\pi^*$ its discrete version, Equation 6. The plan is
 # held fixed while the loss is differentiated. One liberty: the sum of Equation 6 is divided by its number of links. As printed, it would be thousands of times
 # larger, and so would be the steps.
@@ -475,8 +479,8 @@ if scale != "paper":
     )
 
 # %% [markdown]
-# (The printed row of TTAC on MVTec AD has lost a number and is shifted by one column, as Table 4 of the paper shows; 55.34 stands in it twice. Table 5, the same by class, is lost in
-# the text that we have: by class is what ours is anyway.)
+# (The printed row of TTAC on MVTec AD has lost a number and is shifted by one column, as Table 4 of the paper shows; 55.34 stands in it twice. Table 5, the same by class, is not in
+# the version that was read; by class is what ours is anyway.)
 #
 # ## Pixel AUROC
 #
@@ -505,7 +509,7 @@ if scale != "paper":
     )
 
 # %% [markdown]
-# (Of Table 7, pixels by class, only the caption is left in our text.)
+# (Of Table 7, pixels by class, the version that was read has the caption alone.)
 #
 # ## Epoch by epoch
 #
@@ -661,7 +665,7 @@ plotting.table(
 )
 
 # %% [markdown]
-# **Table 6**, Real-IAD by class. Only the block of contrast is left in our text, thirty classes and ten methods; the claim it comes with says that GNL is ahead "in a few classes".
+# **Table 6**, Real-IAD by class. The version that was read has the block of contrast alone, thirty classes and ten methods; the claim it comes with says that GNL is ahead "in a few classes".
 
 # %% tags=["hide-input"]
 six = ledger.numbers(paper="ttad", table="Table 6").pivot_table(

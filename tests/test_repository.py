@@ -23,7 +23,8 @@ ALLOWED = {
     "kernels": {"kernels"},
     "methods": {"methods", "features", "transport", "kernels"},
     "plotting": {"display"},
-    "ledger": {"display"},
+    "judgement": set(),
+    "ledger": {"display", "judgement"},
     "publish": {"publish", "ledger", "scale"},
 }
 
