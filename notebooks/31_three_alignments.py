@@ -52,10 +52,10 @@ from otad.methods.ttad import (
 )
 from otad.metrics import image_auroc
 from otad.scale import device, pick
+from otad.transport import hard_plan
 
 if scale == "paper":
     MVTEC = location("mvtec_ad", data_folder)
-from otad.transport import hard_plan
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 

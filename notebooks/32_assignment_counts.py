@@ -38,10 +38,10 @@ from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.ttad import TTAD, assign, draw_views, turn
 from otad.scale import device, pick
+from otad.transport import hard_plan
 
 if scale == "paper":
     MVTEC = location("mvtec_ad", data_folder)
-from otad.transport import hard_plan
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 
