@@ -54,7 +54,7 @@ def figures() -> pd.DataFrame:
 
 
 def inconsistencies() -> pd.DataFrame:
-    """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, ocr."""
+    """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, weight, misprint."""
     return _table("inconsistencies.csv").copy()
 
 
