@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from otad.publish.processes import say
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one step of the build; errors the author can mend are one message and exit status 1."""
@@ -11,8 +13,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         STEPS[options.step](options)
     except (ValueError, RuntimeError) as error:
-        print(f"otad: {error}", file=sys.stderr, flush=True)
+        say(f"otad: {error}", sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        say("otad: stopped", sys.stderr)
+        return 130
     return 0
 
 
@@ -39,6 +44,7 @@ HELP = {
     "execute": "execute one page",
     "html": "build the HTML from the executed pages",
     "pair": "write the .ipynb beside each .py",
+    "built": "say so if there is no book at this scale",
     "accept": "write the recorded values as the expected ones",
     "results": "regenerate the long runs",
 }
@@ -54,9 +60,9 @@ def _execute(options: argparse.Namespace) -> None:
     from otad.publish.build import DONE, START
     from otad.publish.execute import execute
 
-    print(START, options.page, flush=True)
+    say(f"{START} {options.page}")
     cost = execute(options.page, options.scale, options.output, options.threads)
-    print(DONE, options.page, f"{cost['seconds']:.1f} s, {cost['peak_memory_mb']:.0f} MB", flush=True)
+    say(f"{DONE} {options.page} {cost['seconds']:.1f} s, {cost['peak_memory_mb']:.0f} MB")
 
 
 def _html(options: argparse.Namespace) -> None:
@@ -72,9 +78,16 @@ def _pair(_: argparse.Namespace) -> None:
         print("wrote", path.name)
 
 
+def _built(options: argparse.Namespace) -> None:
+    from otad.publish.records import built
+
+    built(options.scale)
+
+
 def _accept(options: argparse.Namespace) -> None:
     from otad.publish.expected import accept
 
+    _built(options)
     print("wrote", accept(options.scale))
 
 
@@ -90,6 +103,7 @@ STEPS = {
     "execute": _execute,
     "html": _html,
     "pair": _pair,
+    "built": _built,
     "accept": _accept,
     "results": _results,
 }
