@@ -30,6 +30,11 @@ def parser() -> argparse.ArgumentParser:
         step.add_argument("--scale", default="laptop", help="smoke, laptop or paper")
         if name == "book":
             step.add_argument("--cores", type=int, default=2)
+        if name == "portable":
+            step.add_argument(
+                "pages", nargs="*", help="pages to try; none: those with a long run, and all twice"
+            )
+            step.add_argument("--once", action="store_true", help="do not execute pages twice at smoke scale")
         if name == "results":
             step.add_argument("pages", nargs="*", help="pages with a long run; none: all of them")
         if name == "execute":
@@ -46,6 +51,7 @@ HELP = {
     "pair": "write the .ipynb beside each .py",
     "built": "say so if there is no book at this scale",
     "accept": "write the recorded values as the expected ones",
+    "portable": "execute long pages on an emulated processor and with two threads, every page twice; compare",
     "results": "regenerate the long runs",
 }
 
@@ -91,6 +97,12 @@ def _accept(options: argparse.Namespace) -> None:
     print("wrote", accept(options.scale))
 
 
+def _portable(options: argparse.Namespace) -> None:
+    from otad.publish.portable import portable
+
+    portable(options.pages, options.scale, twice=not options.once)
+
+
 def _results(options: argparse.Namespace) -> None:
     from otad.publish.results import compute
 
@@ -105,6 +117,7 @@ STEPS = {
     "pair": _pair,
     "built": _built,
     "accept": _accept,
+    "portable": _portable,
     "results": _results,
 }
 
