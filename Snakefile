@@ -53,10 +53,10 @@ rule execute:
     output:
         f"{EXECUTED}/{{page}}.json",
     params:
-        data=DATA,
+        data=f"--data {shlex.quote(DATA)}" if DATA else "",
     threads: THREADS
     shell:
-        "{OTAD} execute {wildcards.page} --scale {SCALE:q} --data {params.data:q} --threads {threads} "
+        "{OTAD} execute {wildcards.page} --scale {SCALE:q} {params.data} --threads {threads} "
         "--output {EXECUTED:q}/{wildcards.page}.ipynb"
 
 
