@@ -400,6 +400,11 @@ def from_published(claim_id: str, holds: bool, margin: float, why: str = "") -> 
     _judged(claim_id, "holds" if holds else "fails", "published", effect, {"margin": float(margin)}, why)
 
 
+def undecided(claim_id: str, obstacle: str, why: str = "") -> None:
+    """Record that this machine cannot judge a claim, and what stands in the way: inconclusive, without a margin."""
+    _judged(claim_id, "inconclusive", "undecided", obstacle, {}, why)
+
+
 def _judged(
     claim_id: str,
     word: str,

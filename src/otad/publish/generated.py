@@ -14,7 +14,12 @@ SAID = {
     "negligible": "are negligible",
     "inconclusive": "are inconclusive",
 }
-KINDS = {"margins": "measured", "proof": "proved numerically", "published": "read off the printed numbers"}
+KINDS = {
+    "margins": "measured",
+    "proof": "proved numerically",
+    "published": "read off the printed numbers",
+    "undecided": "not measured",
+}
 
 
 def html_table(
@@ -54,7 +59,7 @@ def verdicts(run: list[Page]) -> dict[str, tuple[Page, dict]]:
 def after_holm(judged: dict[str, tuple[Page, dict]]) -> dict[str, tuple[str, float | None]]:
     """Return claim id to the verdict after Holm's adjustment over all claims judged by an interval, and its adjusted p-value.
 
-    Proofs and readings of printed tables have no p-value and stay as they are.
+    Proofs, readings of printed tables and claims that this machine cannot judge have no p-value and stay as they are.
     """
     measured = {c: v for c, (_, v) in judged.items() if v["kind"] == "margins"}
     adjusted = dict(zip(measured, ledger.holm([v["p"] for v in measured.values()]), strict=True))
