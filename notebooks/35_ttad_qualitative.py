@@ -440,7 +440,14 @@ summary = pd.DataFrame(
         "AP, on clean": per["on clean"].mean(),
     }
 )
-ledger.record("p35_dots", summary.T.to_dict(), tolerance=0.1)
+whole = ["AP, unadapted", "AP, on clean"]  # no training stands behind these
+ledger.record("p35_dots", summary[whole].T.to_dict(), tolerance=0.1)
+ledger.record(
+    "p35_dots_trained",
+    summary.drop(columns=whole).T.to_dict(),
+    timing=True,  # another processor trains another student
+    bounds=(0, len(masks)),
+)
 ledger.record("p35_defective", int(masks.any((1, 2)).sum()))
 plotting.table(
     summary.rename_axis(None),
@@ -485,7 +492,14 @@ for condition in KINDS:
 peaks = pd.DataFrame(rows).set_index("condition")
 
 # %% tags=["hide-input"]
-ledger.record("p35_peaks", peaks.T.to_dict(), tolerance=0.1)
+plain = [c for c in peaks if c.endswith("unadapted")]
+ledger.record("p35_peaks", peaks[plain].T.to_dict(), tolerance=0.1)
+ledger.record(
+    "p35_peaks_trained",
+    peaks.drop(columns=plain).T.to_dict(),
+    timing=True,  # another processor trains another student
+    bounds=(0, 100),
+)
 ledger.record("p35_ring", float(ring.mean()))
 plotting.table(
     peaks.rename_axis(None),
@@ -495,9 +509,9 @@ plotting.table(
 
 # %% tags=["remove-input"]
 ledger.say(
-    "The ring is {p35_ring:.0%} of the area. Without adaptation {p35_peaks[contrast][in ring, unadapted]:.0f} % of the maps peak there under contrast, with it {p35_peaks[contrast][in ring, TTAD]:.0f} %; under "
-    "brightness {p35_peaks[brightness][in ring, unadapted]:.0f} % and {p35_peaks[brightness][in ring, TTAD]:.0f} %, while the share that peaks on the defect rises from "
-    "{p35_peaks[brightness][on defect, unadapted]:.0f} % to {p35_peaks[brightness][on defect, TTAD]:.0f} %. Adaptation repairs the middle of a cell; the rim stays "
+    "The ring is {p35_ring:.0%} of the area. Without adaptation {p35_peaks[contrast][in ring, unadapted]:.0f} % of the maps peak there under contrast, with it {p35_peaks_trained[contrast][in ring, TTAD]:.0f} %; under "
+    "brightness {p35_peaks[brightness][in ring, unadapted]:.0f} % and {p35_peaks_trained[brightness][in ring, TTAD]:.0f} %, while the share that peaks on the defect rises from "
+    "{p35_peaks[brightness][on defect, unadapted]:.0f} % to {p35_peaks_trained[brightness][on defect, TTAD]:.0f} %. Adaptation repairs the middle of a cell; the rim stays "
     "behind."
 )
 
