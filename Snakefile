@@ -1,12 +1,14 @@
-# Matter Out of Place: every page executed, then the book. `make book` runs this; on a cluster:
+# Matter Out of Place: every page executed, then the book. `make book` runs this; on a cluster, with the extra `cluster`:
 #   snakemake --executor slurm --jobs 20 --config scale=laptop
 import os
-import sys
+import shlex
 from pathlib import Path
+
+from otad.publish.processes import command
 
 SCALE = config.get("scale", "laptop")
 THREADS = int(config.get("threads", 1))  # of torch and numba, for each page
-OTAD = f"{sys.executable} -m otad.publish"
+OTAD = "exec " + shlex.join(command("otad.publish.__main__:main"))  # a job ends with this process
 EXECUTED = f"_build/executed/{SCALE}"
 # Where the data sets of scale "paper" lie; a page is executed again when another folder is named.
 DATA = str(config.get("data", os.environ.get("OTAD_DATA", ""))) if SCALE == "paper" else ""
@@ -18,7 +20,7 @@ def sources(folder, pattern):
 
 PAGES = [Path(name).stem for name in sources("notebooks", "[0-9]*.py")]
 PACKAGE = [name for name in sources("src/otad", "*.*") if "/publish/" not in name] + ["requirements.txt"]
-EXECUTION = ["src/otad/publish/notebooks.py", "src/otad/publish/execute.py"]
+EXECUTION = [f"src/otad/publish/{name}.py" for name in ("notebooks", "execute", "processes")]
 PROSE = sources("book", "*.*") + sources("src/otad/publish", "*.*") + ["_config.yml", "_toc.yml", "CONTRIBUTING.md"]
 
 
@@ -51,11 +53,11 @@ rule execute:
     output:
         f"{EXECUTED}/{{page}}.json",
     params:
-        data=DATA,
+        data=f"--data {shlex.quote(DATA)}" if DATA else "",
     threads: THREADS
     shell:
-        "{OTAD} execute {wildcards.page} --scale {SCALE} --data {params.data:q} --threads {threads} "
-        "--output {EXECUTED}/{wildcards.page}.ipynb"
+        "{OTAD} execute {wildcards.page} --scale {SCALE:q} {params.data} --threads {threads} "
+        "--output {EXECUTED:q}/{wildcards.page}.ipynb"
 
 
 # The HTML is built beside _build/html and replaces it in one step; the marker says that it is whole.
@@ -68,4 +70,4 @@ rule html:
     params:
         scale=SCALE,
     shell:
-        "{OTAD} html --scale {params.scale}"
+        "{OTAD} html --scale {params.scale:q}"

@@ -38,10 +38,10 @@ from otad.features.pretrained import efficientnet_lite0, resnet50
 from otad.methods.pradot import AUTHORS_CODE, PRADOT
 from otad.metrics import Defect, auspro, image_auroc, pixel_auroc
 from otad.scale import device, pick
+from otad.transport import Coupling
 
 if scale == "paper":
     PLACES = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
-from otad.transport import Coupling
 
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 

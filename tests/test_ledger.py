@@ -183,6 +183,14 @@ def test_what_a_machine_cannot_judge_is_inconclusive(shown):
     assert card.index("The claim speaks of a GPU.") < card.index("On one CPU thread")
 
 
+def test_an_identity_that_contradicts_a_claim_refutes_it(shown):
+    ledger.proof("ttad-12", 1e-12, 1e-9, refutes=True)
+    ledger.proof("ttad-14", 1e-3, 1e-9, refutes=True)  # not shown: nothing follows
+    found = [ledger.recorded(f"verdict {c}") for c in ("ttad-12", "ttad-14")]
+    assert [f["verdict"] for f in found] == ["fails", "inconclusive"]
+    assert "contradicts the claim" in found[0]["effect"]
+
+
 # Live and stored
 
 

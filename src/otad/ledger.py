@@ -54,7 +54,7 @@ def figures() -> pd.DataFrame:
 
 
 def inconsistencies() -> pd.DataFrame:
-    """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, ocr."""
+    """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, weight, misprint."""
     return _table("inconsistencies.csv").copy()
 
 
@@ -375,10 +375,15 @@ def _effect(
     return said
 
 
-def proof(claim_id: str, worst_error: float, tolerance: float, why: str = "") -> None:
-    """Judge an identity: it holds if the worst error over all cases tried is within `tolerance`."""
-    word = "holds" if worst_error <= tolerance else "fails"
-    effect = f"worst error {worst_error:.1e}, tolerance {tolerance:.0e}"
+def proof(claim_id: str, worst_error: float, tolerance: float, why: str = "", refutes: bool = False) -> None:
+    """Judge an identity: it holds if the worst error over all cases tried is within `tolerance`.
+
+    refutes: the identity contradicts the claim, which fails if the identity holds, and is undecided otherwise.
+    """
+    shown = worst_error <= tolerance
+    word = ("fails" if shown else "inconclusive") if refutes else ("holds" if shown else "fails")
+    what = "worst error of the identity that contradicts the claim" if refutes else "worst error"
+    effect = f"{what} {worst_error:.1e}, tolerance {tolerance:.0e}"
     _judged(
         claim_id,
         word,

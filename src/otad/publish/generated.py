@@ -86,7 +86,7 @@ def ledger_page(run: list[Page], scale: str) -> str:
         f"{_counted(v['verdict'] for _, v in judged.values())}. The other {len(claims) - len(judged)} are **untested**: no page of this "
         "book has tried them yet, and the table says what a test needs.",
         "A verdict tests the *claim*, on our data. It does not reproduce the paper's number, "
-        "unless the scale is *paper*. How to read one: [Welcome](welcome.md).",
+        "unless the scale is *paper* and the page reads the papers' data. How to read one: [Welcome](welcome.md).",
         f":::{{note}}\n**How many of these may be luck?** {tests} claims are judged by intervals. A false *holds* needs every inequality of a "
         f"claim to lie wrongly above zero, a false *fails here* at least one wrongly below it, which is adjusted for: each happens in at most "
         f"{50 * error:.1f} % of the claims for which it would be false. {tests} claims invite {error * tests:.1f} false words at the very most, "
