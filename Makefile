@@ -8,19 +8,24 @@ CORES ?= 2
 PYTHON ?= python3
 PORT ?= 8000
 PAGES ?=
+DATA ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONWARNINGS := ignore:IProgress not found
+# DATA may hold spaces; what make exports needs no quotes.
+ifneq ($(DATA),)
+export OTAD_DATA := $(DATA)
+endif
 EXTRAS := --extra book --extra dev
 
 .PHONY: help env book test check accept bench results lint notebooks lock serve clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 12
-	@echo 'SCALE=smoke|laptop (laptop) · CORES=N (2) · PYTHON=python3.11 or newer'
+	@echo 'SCALE=smoke|laptop|paper (laptop) · DATA=/path, the data sets of SCALE=paper · CORES=N (2) · PYTHON=python3.11 or newer'
 
 env: $(VENV)/.complete  ## make the environment (.venv) from requirements.txt
 

@@ -1,5 +1,6 @@
 # Matter Out of Place: every page executed, then the book. `make book` runs this; on a cluster:
 #   snakemake --executor slurm --jobs 20 --config scale=laptop
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,8 @@ SCALE = config.get("scale", "laptop")
 THREADS = int(config.get("threads", 1))  # of torch and numba, for each page
 OTAD = f"{sys.executable} -m otad.publish"
 EXECUTED = f"_build/executed/{SCALE}"
+# Where the data sets of scale "paper" lie; a page is executed again when another folder is named.
+DATA = str(config.get("data", os.environ.get("OTAD_DATA", ""))) if SCALE == "paper" else ""
 
 
 def sources(folder, pattern):
@@ -47,9 +50,12 @@ rule execute:
         stored=stored,
     output:
         f"{EXECUTED}/{{page}}.json",
+    params:
+        data=DATA,
     threads: THREADS
     shell:
-        "{OTAD} execute {wildcards.page} --scale {SCALE} --threads {threads} --output {EXECUTED}/{wildcards.page}.ipynb"
+        "{OTAD} execute {wildcards.page} --scale {SCALE} --data {params.data:q} --threads {threads} "
+        "--output {EXECUTED}/{wildcards.page}.ipynb"
 
 
 # The HTML is built beside _build/html and replaces it in one step; the marker says that it is whole.

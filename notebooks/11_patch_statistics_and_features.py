@@ -20,7 +20,7 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
-data_root = ""  # a folder in the layout of MVTec AD; empty: the textures that come with the package
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
 import time
@@ -34,6 +34,7 @@ import torch.nn.functional as F
 
 from otad import ledger, plotting
 from otad.data import defects, folders, photographs, textures
+from otad.data.locations import location
 from otad.features.handcrafted import (
     colours,
     minmax,
@@ -49,6 +50,9 @@ from otad.methods.patch_statistics import (
 )
 from otad.metrics import aupro, pixel_auroc
 from otad.scale import device, pick
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 # %% [markdown]
 # ## Lengths first
@@ -164,7 +168,7 @@ STATISTICS = list(statistics(T, 1.0))
 # $512 \times 512$, so their crops overlap between seeds, and the intervals are a little narrower than they would be with fresh
 # photographs. Each texture shows three of the six kinds of defect in a seed, so that a seed holds all kinds equally often.
 # The size, the step, the widths and the border were settled on seeds 0, 1 and 7, by looking at results; the verdicts use seeds from
-# 100 on, which nobody had looked at. With a `data_root`, the five texture classes of MVTec AD are read instead, and a seed is one of as many disjoint parts of the
+# 100 on, which nobody had looked at. At `scale="paper"` the five texture classes of MVTec AD are read instead, and a seed is one of as many disjoint parts of the
 # test images.
 
 # %%
@@ -175,14 +179,14 @@ n_good, n_kinds = pick(
 names = list(textures.NAMES) + list(photographs.NAMES)
 if scale == "smoke":
     names = [textures.NAMES[2], photographs.NAMES[2]]
-if data_root:
+if scale == "paper":
     names = list(textures.NAMES)  # MVTec AD has classes of the same names
 
 
 def load(name, s):
     """Test images (N,3,side,side), masks and kinds of one texture and seed."""
-    if data_root:
-        data, part = folders.load(data_root, name, size=side), (s - seed)
+    if scale == "paper":
+        data, part = folders.load(MVTEC, name, size=side), (s - seed)
         images, masks, kinds = (
             data.test[part::n_seeds],
             data.masks[part::n_seeds],
@@ -708,7 +712,7 @@ widths = (
 )
 resampling = (
     "seed: a disjoint part of the test images"
-    if data_root
+    if scale == "paper"
     else "seed: fresh pictures, defects and random kernels of a fixed panel of textures; photographs overlap between seeds"
 )
 

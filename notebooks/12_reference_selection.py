@@ -24,7 +24,7 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 200  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
-data_root = ""  # a folder in the layout of MVTec AD; empty: the textures that come with the package
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
 import math
@@ -39,6 +39,7 @@ import torch.nn.functional as F
 
 from otad import ledger, plotting
 from otad.data import defects, folders, photographs, textures
+from otad.data.locations import location
 from otad.features.handcrafted import minmax, random_kernels
 from otad.features.pretrained import efficientnet_lite0, vgg19, wide_resnet50_2
 from otad.methods.fca import FCA, patch_weights
@@ -46,6 +47,9 @@ from otad.methods.matching import gaussian, reference_values
 from otad.methods.patch_statistics import histogram, sample_weighted_wasserstein
 from otad.metrics import aupro
 from otad.scale import device, pick
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 COLOR = {"histogram": GREEN, "SWW": RED, "FCA": BLUE}
@@ -84,14 +88,14 @@ n_kinds = pick(scale, smoke=1, laptop=3)  # defects a texture and seed
 names = list(textures.NAMES) + list(photographs.NAMES)
 if scale == "smoke":
     names = [textures.NAMES[2], photographs.NAMES[2]]
-if data_root:
+if scale == "paper":
     names = list(textures.NAMES)  # MVTec AD has classes of the same names
 
 
 def load(name, s):
     """Test images (N,3,side,side), masks and kinds of one texture and seed."""
-    if data_root:
-        data, part = folders.load(data_root, name, size=side), (s - seed)
+    if scale == "paper":
+        data, part = folders.load(MVTEC, name, size=side), (s - seed)
         return (
             data.test[part::n_seeds],
             data.masks[part::n_seeds],
@@ -595,7 +599,7 @@ other_data = (
 )
 resampling = (
     "seed: a disjoint part of the test images"
-    if data_root
+    if scale == "paper"
     else "seed: fresh pictures, defects and draws of references on a fixed panel of textures; photographs overlap between seeds"
 )
 

@@ -19,19 +19,18 @@
 # **fca-13**: full resolution with the median beats low resolution with KNN. **fca-14**: FCA leads on three further data sets. **fca-20**: it is for textures and not for
 # objects.
 #
-# The paper has MVTec AD, DTD-Synthetic, the woven fabric textures WFT, and Aitex; so has this page, if you have them and
-# name their folder. Without them it draws its own pictures. Then it tests what the claims *say* on other data, and reproduces no printed value.
+# The paper has MVTec AD, DTD-Synthetic, the woven fabric textures WFT, and Aitex; so has this page at
+# `scale="paper"`. Otherwise it draws its own pictures: then it tests what the claims *say* on other data, and reproduces no printed value.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 200  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
-data_root = ""  # a folder that holds mvtec_ad, dtd_synthetic, wft, aitex; empty: textures of the package
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad, dtd_synthetic, wft, aitex; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
 import time
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,6 +42,7 @@ import yaml
 from otad import ledger, plotting
 from otad.data import fabrics, folders, photographs, resize, solar, textures
 from otad.data.defects import KINDS, damage
+from otad.data.locations import location
 from otad.features.handcrafted import minmax
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.aota import Aota
@@ -52,6 +52,9 @@ from otad.methods.saliency import HistogramContrast, RegionContrast
 from otad.methods.weathering import Weathering
 from otad.metrics import aupro, f1_max, image_auroc, pixel_auroc
 from otad.scale import device, pick
+
+if scale == "paper":
+    PLACES = {g: location(g, data_folder) for g in ("mvtec_ad", *fabrics.CLASSES)}
 
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 
@@ -67,7 +70,7 @@ BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 full = pick(
     scale, smoke=64, laptop=256
 )  # side in pixels; data sets on disk have theirs
-low = pick(scale, smoke=32, laptop=320 if data_root else 96)
+low = pick(scale, smoke=32, laptop=96, paper=320)
 T_full, T_low, sigma_p, sigma_s = pick(scale, smoke=5, laptop=9), 3, 3.0, 1.0
 blur = 4 / 320  # of Aota's map, as a share of the side
 side_of_patchcore = min(full, 256)  # for its blur is 4 pixels there
@@ -108,12 +111,10 @@ GROUPS = {
     "cells": solar.CELLS,
 }
 PANEL, LONG, OBJECTS = ("procedural", "photographs"), "weaves", "cells"
-if data_root:
+if scale == "paper":
     OBJECTS = "objects"
     others = [
-        c
-        for c in folders.categories(Path(data_root) / "mvtec_ad")
-        if c not in textures.NAMES
+        c for c in folders.categories(PLACES["mvtec_ad"]) if c not in textures.NAMES
     ]
     GROUPS = (
         {"mvtec_ad": textures.NAMES} | fabrics.CLASSES | {OBJECTS: tuple(others)}
@@ -138,13 +139,14 @@ def kinds_of(group, name, s):
 @lru_cache(maxsize=1)
 def on_disk(group, name):
     if group in fabrics.CLASSES:
-        return fabrics.load(Path(data_root) / group, group, name)
-    return folders.load(Path(data_root) / "mvtec_ad", name)
+        return fabrics.load(PLACES[group], group, name)
+    return folders.load(PLACES["mvtec_ad"], name)
 
 
 def load(group, name, s):
     """Normal images for PatchCore, test images and masks of one class and seed."""
-    if data_root:  # a seed is one of n_seeds disjoint parts of the test images
+    # From disk a seed is one of n_seeds disjoint parts of the test images.
+    if scale == "paper":
         data, part = on_disk(group, name), slice(s - seed, None, n_seeds)
         return data.train, data.test[part], data.masks[part]
     kinds = kinds_of(group, name, s)
@@ -174,7 +176,7 @@ def load(group, name, s):
 first, gallery = {}, {}
 for group, name in [(g, c) for g, classes in GROUPS.items() for c in classes]:
     train, images, masks = load(group, name, seed)
-    if not data_root:  # large data sets are read again
+    if scale != "paper":  # large data sets are read again
         first[group, name] = train, images, masks
     worst = int(masks.flatten(1).sum(1).argmax())
     outline = masks[worst][None, None].float()
@@ -192,7 +194,7 @@ plotting.show(
     fig,
     alt=f"A defective picture of each class, the defect outlined: {', '.join(gallery)}.",
 )
-if not data_root:
+if scale != "paper":
     ledger.say(solar.NOTICE)
 
 # %% [markdown]
@@ -359,13 +361,13 @@ card = {  # printed, here
         f"{sum(len(c) for c in GROUPS.values())} classes × {n_seeds} seeds, "
         + (
             "disjoint parts of the test images"
-            if data_root
+            if scale == "paper"
             else f"{n_good} good and {n_kinds} defective test pictures each (weaves and cells 1 and {len(KINDS)})"
         ),
     ),
     "full resolution": (
         f"MVTec AD {sets['mvtec_ad']['resolution']}; WFT {sets['wft']['resolution']}",
-        "as printed" if data_root else f"{full}x{full}",
+        "as printed" if scale == "paper" else f"{full}x{full}",
     ),
     "low resolution": (
         sets["dtd_synthetic"]["evaluation_resolution"],
@@ -373,7 +375,7 @@ card = {  # printed, here
     ),
     "Aitex": (
         sets["aitex"]["preparation"],
-        "as printed" if data_root else "no stand-in",
+        "as printed" if scale == "paper" else "no stand-in",
     ),
     "backbone": (
         f"{final['backbone']}, {final['layer']}, stride {final['stride']}, {final['channels']} channels",
@@ -392,7 +394,7 @@ card = {  # printed, here
     "PatchCore": (
         said["baselines"]["patchcore"],
         f"{net_of_patchcore.name}, stride {' and '.join(map(str, net_of_patchcore.strides))}; images of {side_of_patchcore} pixels; 3 × 3 means; one "
-        f"shot: all patches; {'all' if data_root else n_train} shots: coreset of 10 %; σ = 4",
+        f"shot: all patches; {'all' if scale == 'paper' else n_train} shots: coreset of 10 %; σ = 4",
     ),
     "weathering, saliency": (
         "constants not stated",
@@ -668,7 +670,7 @@ ledger.say(
 TWINS = {
     g: g for g in TEXTURES
 }  # which printed data set stands beside which of ours
-if not data_root:
+if scale != "paper":
     TWINS = {
         "procedural": "mvtec_ad",
         "photographs": "dtd_synthetic",
@@ -940,7 +942,7 @@ plotting.show(
     alt="Good and defective solar cells, masks, and maps of FCA at both resolutions, Aota and PatchCore, uncropped. The zero-shot maps follow busbars, "
     "frame and grains.",
 )
-if not data_root:
+if scale != "paper":
     ledger.say(solar.NOTICE)
 
 # %% [markdown]
@@ -1152,7 +1154,7 @@ reasons = {
 }
 draws = (
     "a seed is one of the disjoint parts of the test images"
-    if data_root
+    if scale == "paper"
     else "a seed draws new pictures and new defects of all classes; photographs and cells overlap between seeds"
 )
 for claim in CLAIMS:
@@ -1162,7 +1164,7 @@ for claim in CLAIMS:
         gaps[claim].min(axis=1).tolist(),
         resampling=draws,
         unit="points",
-        why=told(claim) + ("" if data_root else own),
+        why=told(claim) + ("" if scale == "paper" else own),
     )
 
 # %% [markdown]

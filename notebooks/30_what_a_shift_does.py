@@ -22,7 +22,7 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
-data_root = ""  # at scale "paper": a folder in the layout of MVTec AD
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
 import time
@@ -39,11 +39,15 @@ from torch.nn import functional as F
 from otad import ledger, plotting
 from otad.data import folders, photographs, scenes, solar, textures
 from otad.data.corruptions import KINDS, SEVERITIES, corrupt
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.patchcore import greedy_coreset, nearest, patch_features
 from otad.methods.ttad import gaussian
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 
@@ -85,7 +89,7 @@ plotting.show(
 ledger.say(solar.NOTICE)
 
 # %% [markdown]
-# MVTec AD and Real-IAD, the paper's two data sets, may not be shown here; with a `data_root` the same cells run on your own copy. Severity is a ladder, and 5 is its top:
+# MVTec AD and Real-IAD, the paper's two data sets, may not be shown here; at `scale="paper"` the same cells run on your own copy. Severity is a ladder, and 5 is its top:
 
 # %% tags=["hide-input"]
 first = clean[:1]
@@ -139,10 +143,10 @@ CANDIDATES = {
 }
 if scale == "smoke":
     CANDIDATES = dict(list(CANDIDATES.items())[:2])
-if data_root:
+if scale == "paper":
     CANDIDATES = {
-        name: lambda s, name=name: folders.load(data_root, name, size=side)
-        for name in folders.categories(data_root)
+        name: lambda s, name=name: folders.load(MVTEC, name, size=side)
+        for name in folders.categories(MVTEC)
     }
 
 # %% [markdown]

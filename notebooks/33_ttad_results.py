@@ -22,8 +22,8 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdicts' seeds: 0 and 1 were used up in choosing the protocol
-data_root = ""  # at scale "paper": a folder in the layout of MVTec AD
-realiad_root = ""  # or one that holds your copy of Real-IAD; its top views are used
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad or realiad; empty: the one that OTAD_DATA names
+dataset = "mvtec_ad"  # or "realiad", of which the top views are used
 long = False  # compute the whole grid and store it, as `make results` does
 
 # %% tags=["hide-input"]
@@ -40,6 +40,7 @@ from torch import nn
 from otad import ledger, plotting
 from otad.data import folders, realiad, solar
 from otad.data.corruptions import KINDS, corrupt
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.patchcore import patch_features
 from otad.methods.ttad import (
@@ -53,6 +54,10 @@ from otad.methods.ttad import (
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
 from otad.transport import hard_plan, sinkhorn
+
+if scale == "paper":
+    place = location(dataset, data_folder)
+    reader = {"mvtec_ad": folders, "realiad": realiad}[dataset]
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 
@@ -69,7 +74,7 @@ side = pick(scale, smoke=64, laptop=128, paper=224)
 n_train = pick(scale, smoke=8, laptop=100)
 n_good, n_each = pick(scale, smoke=(3, 1), laptop=(15, 5))
 n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
-n_epochs = pick(scale, smoke=1, laptop=3, paper=1 if realiad_root else 10)
+n_epochs = pick(scale, smoke=1, laptop=3, paper=1 if dataset == "realiad" else 10)
 frozen = pick(scale, smoke=4, laptop=4, paper=0)  # stages up to this stride
 PLANTED = ("cut", "hole", "contamination")
 
@@ -86,11 +91,10 @@ def real(s):
 
 
 ARENA = {"mono, planted defects": planted, "mono, real, all designs": real}
-if scale == "paper" and (data_root or realiad_root):
-    root, reader = (realiad_root, realiad) if realiad_root else (data_root, folders)
+if scale == "paper":
     ARENA = {
-        name: lambda s, name=name: reader.load(root, name, size=side)
-        for name in reader.categories(root)
+        name: lambda s, name=name: reader.load(place, name, size=side)
+        for name in reader.categories(place)
     }
 net = (
     wide_resnet50_2(stages=(8, 16), device=device())

@@ -20,7 +20,7 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdict's seeds: smaller ones were used up in choosing the protocol
-data_root = ""  # at scale "paper": a folder in the layout of MVTec AD
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 long = False  # True: compute the whole grid and store it, as `make results` does
 
 # %% tags=["hide-input"]
@@ -36,6 +36,7 @@ from torch.nn import functional as F
 from otad import ledger, plotting
 from otad.data import folders, scenes, solar, textures
 from otad.data.corruptions import KINDS, corrupt
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.gnl import GNL, OPERATIONS, efdm
 from otad.methods.patchcore import patch_features
@@ -43,6 +44,9 @@ from otad.methods.ttad import TTAD, distances
 from otad.metrics import average_precision, image_auroc, pixel_auroc
 from otad.plotting import draw
 from otad.scale import device, pick
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 
@@ -74,10 +78,10 @@ def real(s):
 ARENA = {"mono, planted defects": planted, "mono, real, all designs": real}
 if scale == "smoke":
     ARENA = {"mono, planted defects": planted}
-if data_root:
+if scale == "paper":
     ARENA = {
-        name: lambda s, name=name: folders.load(data_root, name, size=side)
-        for name in folders.categories(data_root)
+        name: lambda s, name=name: folders.load(MVTEC, name, size=side)
+        for name in folders.categories(MVTEC)
     }
 
 
@@ -204,7 +208,7 @@ FURTHER = {
 }
 STRUCTURAL = scenes.STRUCTURAL["transistor"]
 FURTHER = dict(list(FURTHER.items())[: pick(scale, smoke=1, laptop=3)])
-if data_root:
+if scale == "paper":
     FURTHER = dict(list(ARENA.items())[1:4])
 
 

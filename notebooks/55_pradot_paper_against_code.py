@@ -17,6 +17,7 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100
+data_folder = ""  # at scale "paper": a folder that holds mvtec_loco and mvtec_ad; empty: OTAD_DATA
 long = False  # compute the whole grid and store it, as `make results` does
 
 # %% tags=["hide-input"]
@@ -30,12 +31,16 @@ import pandas as pd
 import torch
 
 from otad import ledger, plotting
-from otad.data import loco, photographs, scenes, textures
+from otad.data import folders, loco, photographs, scenes, textures
 from otad.data.defects import KINDS, damage
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, resnet50
 from otad.methods.pradot import AUTHORS_CODE, PRADOT
 from otad.metrics import Defect, auspro, image_auroc, pixel_auroc
 from otad.scale import device, pick
+
+if scale == "paper":
+    PLACES = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
 from otad.transport import Coupling
 
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
@@ -43,7 +48,7 @@ BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 # %% [markdown]
 # ## The same pictures, with and without
 #
-# Four scenes, where defects are logical and structural, a texture and a photograph. A seed draws new pictures, new defects and a new start. Each difference
+# Four scenes, where defects are logical and structural, a texture and a photograph; at `scale="paper"` the classes of LOCO, and the carpet and the transistor of MVTec AD. A seed draws new pictures, new defects and a new start. Each difference
 # is one argument of `otad.methods.pradot.PRADOT`, whose defaults are the text and whose `AUTHORS_CODE` is the program; it is measured *in pairs*: same pictures, same features, same
 # random numbers, one decision taken one way and the other. All constants are smaller than the paper's (the card below), so that the grid fits a laptop.
 
@@ -59,23 +64,34 @@ n_good, n_each = pick(scale, smoke=(2, 1), laptop=(10, 2), paper=(20, 5))
 CLASSES = pick(
     scale, smoke=("transistor",), laptop=(*scenes.NAMES, "carpet", "brick")
 )
+if scale == "paper":
+    CLASSES = (*loco.categories(PLACES["mvtec_loco"]), "carpet", "transistor")
 build = resnet50 if scale == "paper" else efficientnet_lite0
 net = build(stages=(8, 16), device=device())
 
 
 def load(name, s):
+    if scale == "paper":  # the pictures stay, a seed draws the start
+        of_ad = name in ("carpet", "transistor")
+        reader, part = (folders, "mvtec_ad") if of_ad else (loco, "mvtec_loco")
+        return reader.load(PLACES[part], name, side)
     source = next(m for m in (scenes, textures, photographs) if name in m.NAMES)
     return source.load(name, side, n_train, n_good, n_each, seed=s)
 
 
 # %% tags=["hide-input"]
 card = {
-    "data": f"{', '.join(CLASSES)}; {n_seeds} seeds; {n_train} normal pictures; {n_good} good ones and {n_each} of each kind of defect to judge",
-    "picture": f"{side} × {side} pixels, no resizing",
+    "data": f"{', '.join(CLASSES)}; {n_seeds} seeds; "
+    + (
+        "all pictures"
+        if scale == "paper"
+        else f"{n_train} normal pictures; {n_good} good ones and {n_each} of each kind of defect to judge"
+    ),
+    "picture": f"{side} × {side} pixels, {'resized bilinearly' if scale == 'paper' else 'no resizing'}",
     "features": f"{net.name}, {net.weights}, strides 8 and 16",
     "prototypes": f"n = {n}, α = 0 and 0.3, η = {eta:g}, ε = 0.01, {epochs} epochs, batches of {batch_size}, {max_iter} Sinkhorn iterations",
     "map": "bilinear, no smoothing; the image's score is its maximum",
-    "ground truth": f"{side} × {side}, exact by construction, one mask a defect",
+    "ground truth": f"{side} × {side}, {'nearest neighbour' if scale == 'paper' else 'exact by construction'}, one mask a defect",
     "metrics": "image AUROC; pixel AUROC; AU-sPRO up to 5 % (page 02), logical and structural apart, then averaged (scenes only)",
     "interval": "95 %, Student's t over seeds, paired, means of classes, in points (hundredths)",
 }

@@ -156,10 +156,11 @@ class Stored:
     provenance: dict[str, Any]
 
     def sentence(self) -> str:
-        """Return where the value comes from, for `say`."""
+        """Return where the value comes from, for `say`; the machine is named as well as the run has named it."""
         p = self.provenance
+        threads = f"{p['threads']} thread{'' if p['threads'] == 1 else 's'}"
         return (
-            f"Stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']} with {p['threads']} thread, "
+            f"Stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
             f"torch {p['versions']['torch']}, commit `{p['commit']}`, {p['date'][:10]}."
         )
 

@@ -258,6 +258,10 @@ def _maps(x: Array) -> np.ndarray:
 
 
 def _binary(x: Array, name: str) -> np.ndarray:
+    if x is None:
+        raise ValueError(
+            f"{name} is None: a data set with image labels only has no metric of pixels; use image_auroc."
+        )
     x = _numpy(x)
     if x.dtype == bool:
         return x

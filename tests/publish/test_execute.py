@@ -1,3 +1,5 @@
+import os
+import platform
 from pathlib import Path
 
 import nbformat
@@ -6,6 +8,7 @@ import pytest
 
 from otad.publish import expected, records
 from otad.publish.execute import PageError, clean, execute, without_timings, write
+from otad.publish.machine import model
 
 OUTPUT = Path("_build/executed/smoke/10_page.ipynb")
 
@@ -18,6 +21,8 @@ def test_a_page_is_executed_recorded_and_costed(book):
     assert page.cost == cost
     assert cost["seconds"] > 0
     assert 50 < cost["peak_memory_mb"] < 5000
+    assert cost["machine"].startswith(f"{model()} ({platform.machine()}, {os.cpu_count()} core")
+    assert "machine" not in OUTPUT.read_text(), "what was asked of the kernel is no part of the page"
 
 
 def test_a_page_that_raises_names_itself_and_leaves_the_old_output(book):

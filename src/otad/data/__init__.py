@@ -2,8 +2,8 @@
 
 `textures` and `scenes` (procedural), `photographs` (scikit-image), `solar` (ELPV cells), `folders`, `loco`, `realiad` and
 `fabrics` (your own copy of a data set, in the layouts of MVTec AD, MVTec LOCO AD, Real-IAD and the fabrics) all end in a
-function `load(…) -> Dataset`; `defects.plant` puts a defect with an exact mask on any image. `canvas` and `parts`
-draw what `scenes` composes.
+function `load(…) -> Dataset`; `defects.plant` puts a defect with an exact mask on any image. `files` opens every
+picture that comes from you; `canvas` and `parts` draw what `scenes` composes.
 """
 
 from dataclasses import dataclass

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from otad.data import GOOD, Dataset, pair
-from otad.data.folders import LICENCE, read_image, resize_mask, save, stack
+from otad.data.files import fit_mask, levels, local, save, stack, tell_inverted, visible
+from otad.data.folders import LICENCE
 
 SPLIT = "realiad_jsons_sv"
 VIEWS = ("C1", "C2", "C3", "C4", "C5")
@@ -42,9 +42,10 @@ class Entry:
 
 def categories(root: str | Path, split: str = SPLIT) -> list[str]:
     """List the categories that a split has a JSON file for; ValueError if there is none."""
-    found = sorted(path.stem for path in _split_folder(Path(root), split).glob("*.json"))
+    folder = _split_folder(local(root), split)
+    found = [path.stem for path in visible(folder) if path.suffix == ".json"]
     if not found:
-        raise ValueError(f"{_split_folder(Path(root), split)} has no JSON file such as audiojack.json.")
+        raise ValueError(f"{folder} has no JSON file such as audiojack.json.")
     return found
 
 
@@ -59,8 +60,8 @@ def load(
     """Read one category.
 
     size       : side or (height, width); images are resized by antialiased bilinear interpolation, masks by
-                 nearest neighbour (a defect thinner than the step can vanish). None keeps the originals, which
-                 must then be of one size.
+                 nearest neighbour; a defect that would vanish keeps its best covered pixel. None keeps the
+                 originals, which must then be of one size.
     resolution : of the folder realiad_RESOLUTION. split : the folder of the JSON files. view : "C1" (from
                  above) to "C5", None for all five.
 
@@ -79,12 +80,18 @@ def load(
             f"{wrong[0].image} is {wrong[0].kind!r} and in train, where all must be normal; the split is one "
             f"with noise, take {SPLIT}."
         )
-    images = stack(_there(train), expected)
-    judged = stack(_there(test), expected, images.shape[2:], train[0].image)
-    masks = torch.zeros(len(judged), *judged.shape[2:], dtype=torch.bool)
-    for index, entry in enumerate(test):
-        if entry.mask is not None:
-            masks[index] = _mask(entry.mask, entry.image, expected)
+    images, _ = stack(_there(train), expected)
+    judged, originals = stack(_there(test), expected, images.shape[2:], train[0].image)
+    shape = judged.shape[2], judged.shape[3]
+    found = {
+        index: fit_mask(_mask(entry.mask, entry.image), entry.mask, originals[index], shape)
+        for index, entry in enumerate(test)
+        if entry.mask is not None
+    }
+    masks = torch.zeros(len(judged), *shape, dtype=torch.bool)
+    for index, mask in found.items():
+        masks[index] = mask
+    tell_inverted({path: mask for index, mask in found.items() if (path := test[index].mask) is not None})
     kinds = [entry.kind for entry in test]
     labels = torch.tensor([kind != GOOD for kind in kinds])
     return Dataset(category, images, judged, masks, labels, kinds, LICENCE)
@@ -94,7 +101,7 @@ def read_split(
     root: str | Path, category: str, resolution: int = 1024, split: str = SPLIT
 ) -> dict[str, list[Entry]]:
     """Read a category's JSON file: {"train": entries, "test": entries}, all five views; ValueError as `load`."""
-    root = Path(root)
+    root = local(root)
     there = categories(root, split)
     if category not in there:
         raise ValueError(f"{split} has no {category}.json; categories here: {', '.join(there)}.")
@@ -155,21 +162,12 @@ def _there(entries: Sequence[Entry]) -> list[Path]:
     return [entry.image for entry in entries]
 
 
-def _mask(path: Path, image: Path, size: tuple[int, int] | None) -> Tensor:
-    """Read a mask (H,W) bool, of its image's size: every value above 0 is defect."""
+def _mask(path: Path, image: Path) -> Tensor:
+    """Read a mask (H,W) bool: every value above 0 is defect."""
     if not path.is_file():
         raise ValueError(f"{path} is missing, the mask of {image}; copy the data set again.")
-    with Image.open(image) as picture:
-        original = (picture.height, picture.width)
-    values = read_image(path)
-    if tuple(values.shape[1:]) != original:
-        raise ValueError(
-            f"{path} is {tuple(values.shape[1:])}, its image is {original}; mask and image must agree."
-        )
-    if not bool((values > 0).any()):
-        raise ValueError(f"{path} marks nothing, and its image is called defective; copy it again.")
-    mask = values.amax(0) > 0
-    return mask if size is None else resize_mask(mask, size)
+    mask = torch.from_numpy(levels(path) > 0)
+    return mask.any(-1) if mask.ndim == 3 else mask
 
 
 # For tests ------------------------------------------------------------------------------------------------
@@ -179,7 +177,7 @@ def write(data: Dataset, root: str | Path, category: str, resolution: int = 1024
     """Write a data set with masks in the layout of Real-IAD: each test picture as C1 and, black, as C2."""
     if data.masks is None:
         raise ValueError(f"{data.name} has image labels only; Real-IAD's layout needs masks.")
-    root = Path(root)
+    root = local(root)
     folder = root / f"realiad_{resolution}" / category
     parts: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
     for index, image in enumerate(data.train):

@@ -65,8 +65,9 @@ def histogram(
                    histograms, in a loop; "all", the sum over all N, exact, at the cost of a sort.
     n_references, seed : of "random"; the patches are those that `matched_map` draws.
 
-    Returns (h,w) in [0, number of references], 1 each if everything moved over the full range. Raises ValueError
-    as `moments`, and for bins < 2 and a reference or number of references that does not exist.
+    Returns (h,w) in [0, (bins − 1)/bins] for each reference: as the authors divide by bins, what moved from the
+    first bin to the last went bins − 1 of them. Raises ValueError as `moments`, and for bins < 2 and a reference
+    or number of references that does not exist.
     """
     check_features(features, patch_size)
     if bins < 2:

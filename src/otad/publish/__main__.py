@@ -1,6 +1,7 @@
 """Command line of the build: `python -m otad.publish --help`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one step of the build; errors the author can mend are one message and exit status 1."""
     options = parser().parse_args(arguments)
     try:
+        _name_data(options)
         STEPS[options.step](options)
     except (ValueError, RuntimeError) as error:
         print(f"otad: {error}", file=sys.stderr, flush=True)
@@ -23,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     for name, text in HELP.items():
         step = steps.add_parser(name, help=text)
         step.add_argument("--scale", default="laptop", help="smoke, laptop or paper")
+        if name in ("book", "execute", "results"):
+            step.add_argument("--data", default="", help="folder of the data sets of scale paper (OTAD_DATA)")
         if name == "book":
             step.add_argument("--cores", type=int, default=2)
         if name == "results":
@@ -32,6 +36,18 @@ def parser() -> argparse.ArgumentParser:
             step.add_argument("--output", type=Path, required=True)
             step.add_argument("--threads", type=int, default=1)
     return top
+
+
+def _name_data(options: argparse.Namespace) -> None:
+    """Hand the folder of data sets to the pages, which run elsewhere and so need its absolute path, as OTAD_DATA."""
+    named = getattr(options, "data", "") or os.environ.get("OTAD_DATA", "")
+    if named:
+        os.environ["OTAD_DATA"] = str(Path(named).expanduser().absolute())
+    elif options.step in ("book", "results") and options.scale == "paper":
+        raise ValueError(
+            "scale 'paper' reads the papers' data sets, and no folder was named: DATA=/path make book SCALE=paper "
+            "(book/data.md lists what it should hold)"
+        )
 
 
 HELP = {

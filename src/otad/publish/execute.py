@@ -16,6 +16,7 @@ from typing import Any
 
 import papermill
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 from papermill.exceptions import PapermillExecutionError
 
 from otad import scale as scales
@@ -24,6 +25,10 @@ from otad.publish.notebooks import checked_parameters, read, renumber, to_bytes
 # A kernel is given ports that were free a moment before; with two pages starting at once, another may have taken one.
 NEVER_STARTED, STARTS, START_TIMEOUT = "Kernel died before replying", 3, 300
 VERSIONS = ("otad", "numpy", "torch", "torchvision", "pot", "scikit-learn", "umap-learn", "matplotlib")
+
+
+# Asked of the kernel that has computed, after the page's last cell.
+MACHINE = "from otad.publish.machine import machine\nprint(machine(), end='')"
 
 
 class PageError(RuntimeError):
@@ -36,7 +41,7 @@ def execute(
     """Run a page at a scale and write `output` (and its cost beside it, as .json) in one step.
 
     Raises PageError with page, cell number and message, and leaves an earlier output untouched.
-    Returns the cost: seconds, peak memory of the kernel in MB, scale, threads, versions, date.
+    Returns the cost: seconds, peak memory of the kernel in MB, scale, threads, versions, date, and the machine in words.
     """
     scales.check(scale)
     notebook = read(page)
@@ -44,7 +49,9 @@ def execute(
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
     os.environ.update(environment, PYTHONHASHSEED="0")
     start = time.perf_counter()
+    notebook.cells.append(new_code_cell(MACHINE))
     executed = run(notebook, page, parameters, kernel)
+    asked = executed.cells.pop()
     cost = {
         "page": page,
         "scale": scale,
@@ -52,7 +59,7 @@ def execute(
         "peak_memory_mb": round(_peak_memory_mb(), 1),
         "threads": threads,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": "".join(o.text for o in asked.outputs if o.get("name") == "stdout"),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     }
     write(output, to_bytes(clean(executed)))

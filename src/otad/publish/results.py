@@ -22,7 +22,8 @@ def long_pages() -> list[str]:
 def compute(names: Sequence[str], scale: str) -> Iterator[Path]:
     """Run these pages (none named: all that have a long run) with long=True; yield results/<page>.json as written.
 
-    Raises ValueError for a page without a long run, PageError if it raises; the old file stays then.
+    Raises ValueError for a page without a long run and for a working tree that is not committed, PageError if the page
+    raises; the old file stays then.
     """
     known = long_pages()
     for name in names:
@@ -63,7 +64,23 @@ def _lines(result: dict[str, Any]) -> bytes:
 
 
 def _commit() -> str:
-    """Return the commit, with "-dirty" if tracked files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    said = subprocess.run(command, capture_output=True, text=True, cwd=root())
-    return said.stdout.strip() or "unknown"
+    """Return the commit that runs; ValueError if something else would run, "unknown" outside a repository."""
+    status = _git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z")
+    edited = [line[3:] for line in status.split("\0") if counts(line)]
+    if edited:
+        raise ValueError(
+            f"the working tree differs from its commit: {', '.join(edited)}; a long run names the commit that computed "
+            "it, so commit these files first, or remove them"
+        )
+    return _git("rev-parse", "--short=12", "HEAD").strip() or "unknown"
+
+
+def counts(line: str) -> bool:
+    """Tell whether a line of git status is about what a run computes with: all but results/, and untracked files elsewhere."""
+    state, name = line[:2], line[3:]
+    folders = ("src/", "notebooks/")
+    return bool(name) and (name.startswith(folders) if state == "??" else not name.startswith("results/"))
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=root()).stdout
