@@ -28,7 +28,7 @@ VERSIONS = ("otad", "numpy", "torch", "torchvision", "pot", "scikit-learn", "uma
 
 
 # Asked of the kernel that has computed, after the page's last cell.
-MACHINE = "from otad.publish.machine import machine\nprint(machine(), end='')"
+MACHINE = "from otad.machine import machine\nprint(machine(), end='')"
 
 
 class PageError(RuntimeError):
