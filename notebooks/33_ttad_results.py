@@ -13,7 +13,7 @@
 # lost on page 30 does that bring back, and what does it break?
 #
 # *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.5 and 4.1 to 4.3,
-# Algorithm 1, Tables 1 to 3 and what is left of Tables 5 to 7. Six claims are judged. **ttad-04**: aligning by a single Gaussian is worse than not adapting, in most cases.
+# Algorithm 1, Tables 1 to 3 and what there is of Tables 5 to 7. Six claims are judged. **ttad-04**: aligning by a single Gaussian is worse than not adapting, in most cases.
 # **ttad-05**: TTAD has the best image AUROC under noise, blur and brightness. **ttad-07**: under blur and brightness it comes within about two points of the clean
 # score. **ttad-08**: it has the best pixel AUROC under all four corruptions. Two are claims about printed tables, and are checked in print: **ttad-09** (Real-IAD, pixels)
 # and **ttad-16** (MVTec 3D-AD). **ttad-20**, one pass is enough on the large data set, needs the large data set; why is said below. **ttad-06**, about the rival GNL,
@@ -119,7 +119,7 @@ def shift(data, condition, s):
 # %% [markdown]
 # ## The loop
 #
-# Algorithm 1 should stand here. In the text that we have, its body is lost; Sections 3.3 to 3.5 describe it well enough to write it down. $\theta$ are the scales and shifts of
+# Algorithm 1 should stand here. The version that was read (the welcome page says which) lacks its body; Sections 3.3 to 3.5 describe it well enough to write it down. $\theta$ are the scales and shifts of
 # batch norm, $\mathcal M$ is the memory, $z_i$ are the patches of a batch and its views, $\gamma^*$ is the plan of Equation 5 and $\pi^*$ its discrete version, Equation 6. The plan is
 # held fixed while the loss is differentiated. One liberty: the sum of Equation 6 is divided by its number of links. As printed, it would be thousands of times
 # larger, and so would be the steps.
@@ -479,8 +479,8 @@ if scale != "paper":
     )
 
 # %% [markdown]
-# (The printed row of TTAC on MVTec AD has lost a number and is shifted by one column, as Table 4 of the paper shows; 55.34 stands in it twice. Table 5, the same by class, is lost in
-# the text that we have: by class is what ours is anyway.)
+# (The printed row of TTAC on MVTec AD has lost a number and is shifted by one column, as Table 4 of the paper shows; 55.34 stands in it twice. Table 5, the same by class, is not in
+# the version that was read; by class is what ours is anyway.)
 #
 # ## Pixel AUROC
 #
@@ -509,7 +509,7 @@ if scale != "paper":
     )
 
 # %% [markdown]
-# (Of Table 7, pixels by class, only the caption is left in our text.)
+# (Of Table 7, pixels by class, the version that was read has the caption alone.)
 #
 # ## Epoch by epoch
 #
@@ -665,7 +665,7 @@ plotting.table(
 )
 
 # %% [markdown]
-# **Table 6**, Real-IAD by class. Only the block of contrast is left in our text, thirty classes and ten methods; the claim it comes with says that GNL is ahead "in a few classes".
+# **Table 6**, Real-IAD by class. The version that was read has the block of contrast alone, thirty classes and ten methods; the claim it comes with says that GNL is ahead "in a few classes".
 
 # %% tags=["hide-input"]
 six = ledger.numbers(paper="ttad", table="Table 6").pivot_table(

@@ -33,7 +33,7 @@ def test_an_emulated_processor_is_told_from_the_real_one():
         "ATEN_CPU_CAPABILITY=default, ONEDNN_MAX_CPU_ISA=SSE41, OPENBLAS_CORETYPE=Nehalem"
     )
     assert "SSE41" not in plain
-    if "openblas" in plain:
+    if "OpenBLAS" in plain:
         assert "(Nehalem)" in emulated
 
 

@@ -47,7 +47,10 @@ def _blas() -> list[str]:
     from threadpoolctl import threadpool_info
 
     loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    names = {f"{b['internal_api']} {b['version']} ({b.get('architecture', 'any')})" for b in loaded}
+    names = {
+        f"{b['internal_api'].replace('openblas', 'OpenBLAS')} {b['version']} ({b.get('architecture', 'any')})"
+        for b in loaded
+    }
     torch = sys.modules.get("torch")
     mkl = re.search(r"Math Kernel Library Version (\S+?)-", torch.__config__.show()) if torch else None
     return sorted(names) + ([f"MKL {mkl[1]}"] if mkl else [])

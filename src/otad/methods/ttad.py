@@ -6,7 +6,7 @@ patch to it (Eq. 2). When the pictures to be judged are shifted, the batch-norm 
 them by gradient descent: pull each patch of the target towards the memory entries that an entropic transport
 plan (Eqs. 4, 5), made hard (Eq. 6), assigns to it. The rivals of Table 4 differ in one argument.
 
-The body of Algorithm 1 is lost in the text that we have, and the paper leaves open: ε, the number of Sinkhorn
+The version that was read lacks the body of Algorithm 1, and the paper leaves open: ε, the number of Sinkhorn
 iterations, N_M, the layers, whether batch norm normalises by stored or by batch statistics, and how the sum of
 Eq. 6 is scaled. What was chosen stands with each argument.
 """

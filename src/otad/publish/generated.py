@@ -198,13 +198,15 @@ def substitutions(run: list[Page]) -> dict[str, str]:
     counts = Counter(w for w, _ in after_holm(judged).values())
     names = {"hold": "holds", "fail": "fails", "negligible": "negligible", "inconclusive": "inconclusive"}
     shown = {name for page in run for name in page.shows}
+    weights = Counter(ledger.inconsistencies()["weight"])
     return {
         "n_claims": str(len(ledger.claims())),
         "n_judged": str(len(judged)),
         **{f"n_{name}": str(counts[w]) for name, w in names.items()},
         **{f"n_{name}_plain": str(plain[w]) for name, w in names.items()},
         "n_numbers": f"{len(ledger.numbers()):,}",
-        "n_inconsistencies": str(len(ledger.inconsistencies())),
+        "n_inconsistencies": str(weights["substantive"]),
+        "n_cosmetic": str(weights["cosmetic"]),
         "n_figures": str(len(ledger.figures())),
         "n_shown": str(len(shown)),
         "n_pages": str(len(run)),
