@@ -15,6 +15,9 @@ PY := $(VENV)/bin/python
 export LC_ALL := C.UTF-8
 export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
+ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo writable),writable)
+export UV_CACHE_DIR ?= $(CURDIR)/_build/cache/uv
+endif
 EXTRAS := --extra book --extra dev
 
 CHECK_PYTHON = "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d: call make PYTHON=/path/to/a/newer/python3" % sys.version_info[:2])'

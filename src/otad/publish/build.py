@@ -11,7 +11,7 @@ from typing import IO
 
 from otad import scale as scales
 from otad.publish import pages, root
-from otad.publish.processes import alone, command, follow, say, settle
+from otad.publish.processes import alone, cached_here, command, follow, say, settle
 
 START, DONE = "page started:", "page done:"
 # The lock is ours; a touched file counts as changed; what a killed run left is made again.
@@ -26,7 +26,6 @@ class BuildError(RuntimeError):
 def book(scale: str, cores: int) -> None:
     """Execute the pages that changed and build the book; raise BuildError with what failed."""
     scales.check(scale)
-    settle()
     start, log, explained = time.monotonic(), root() / "_build" / "build.log", False
     arguments = ["--cores", str(cores), "--config", f"scale={scale}", *OPTIONS]
     with alone(root() / "_build" / ".lock", "Another build is running here") as lock:
@@ -36,13 +35,19 @@ def book(scale: str, cores: int) -> None:
                 explained |= line.startswith("otad: ")
                 say(line)
         if process.returncode != 0:
-            said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
-            end = [] if explained else [line[:WIDTH] for line in ("it ended with:", *said)]
-            message = (
-                "the book was not built; the last good one is untouched. Everything said: _build/build.log"
-            )
-            raise BuildError("\n".join([message, *end]))
+            raise BuildError(_refusal(process.returncode, log, explained))
     print(f"_build/html/index.html is ready ({time.monotonic() - start:.0f} s)")
+
+
+def _refusal(status: int, log: Path, explained: bool) -> str:
+    """Say that there is no new book; where no message of ours said why, show the end of the log."""
+    message = "the book was not built; the last good one is untouched. Everything said: _build/build.log"
+    if explained:
+        return message
+    end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+    return "\n".join(
+        [f"{message}; Snakemake's exit status is {status}, the end:", *(line[:WIDTH] for line in end)]
+    )
 
 
 @contextmanager
@@ -58,6 +63,7 @@ def snakemake(arguments: list[str], log: Path, lock: IO[str]) -> Iterator[subpro
             stdout=output,
             stderr=output,
             pass_fds=[lock.fileno()],
+            env=cached_here(),
         )
     print(f"its Snakemake: process {process.pid}", file=lock, flush=True)
     try:

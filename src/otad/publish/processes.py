@@ -92,17 +92,19 @@ def follow(process: subprocess.Popen, log: Path) -> Iterator[str]:
 
 
 def settle() -> None:
-    """Make the surroundings of this process and its children the same everywhere, with every cache under _build.
-
-    A home may be missing, read-only or full of surprises. Downloaded weights stay where they are: they are no cache to lose with _build.
-    """
+    """Make the surroundings of a kernel the same everywhere: a home may be missing, read-only or full of surprises."""
     cache = root() / "_build" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    os.environ.setdefault("TORCH_HOME", os.path.join(home, "torch"))
-    names = ("XDG_CACHE_HOME", "MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
+    names = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
     os.environ.update({name: str(cache / name.lower()) for name in names})
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, which would stand on a page
+
+
+def cached_here() -> dict[str, str]:
+    """Return the environment with every cache under _build; only weights once downloaded stay where they are, to outlive it."""
+    old = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    weights = os.environ.get("TORCH_HOME") or os.path.join(old, "torch")
+    return {**os.environ, "XDG_CACHE_HOME": str(root() / "_build" / "cache"), "TORCH_HOME": weights}
 
 
 def main() -> None:
