@@ -1,12 +1,14 @@
-# Matter Out of Place: every page executed, then the book. `make book` runs this; on a cluster:
+# Matter Out of Place: every page executed, then the book. `make book` runs this; on a cluster, with the extra `cluster`:
 #   snakemake --executor slurm --jobs 20 --config scale=laptop
 import os
-import sys
+import shlex
 from pathlib import Path
+
+from otad.publish.processes import command
 
 SCALE = config.get("scale", "laptop")
 THREADS = int(config.get("threads", 1))  # of torch and numba, for each page
-OTAD = f"{sys.executable} -m otad.publish"
+OTAD = "exec " + shlex.join(command("otad.publish.__main__:main"))  # a job ends with this process
 EXECUTED = f"_build/executed/{SCALE}"
 # Where the data sets of scale "paper" lie; a page is executed again when another folder is named.
 DATA = str(config.get("data", os.environ.get("OTAD_DATA", ""))) if SCALE == "paper" else ""
@@ -54,8 +56,8 @@ rule execute:
         data=DATA,
     threads: THREADS
     shell:
-        "{OTAD} execute {wildcards.page} --scale {SCALE} --data {params.data:q} --threads {threads} "
-        "--output {EXECUTED}/{wildcards.page}.ipynb"
+        "{OTAD} execute {wildcards.page} --scale {SCALE:q} --data {params.data:q} --threads {threads} "
+        "--output {EXECUTED:q}/{wildcards.page}.ipynb"
 
 
 # The HTML is built beside _build/html and replaces it in one step; the marker says that it is whole.
@@ -68,4 +70,4 @@ rule html:
     params:
         scale=SCALE,
     shell:
-        "{OTAD} html --scale {params.scale}"
+        "{OTAD} html --scale {params.scale:q}"

@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from otad.publish.processes import say
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one step of the build; errors the author can mend are one message and exit status 1."""
@@ -13,8 +15,11 @@ def main(arguments: list[str] | None = None) -> int:
         _name_data(options)
         STEPS[options.step](options)
     except (ValueError, RuntimeError) as error:
-        print(f"otad: {error}", file=sys.stderr, flush=True)
+        say(f"otad: {error}", sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        say("otad: stopped", sys.stderr)
+        return 130
     return 0
 
 
@@ -29,6 +34,11 @@ def parser() -> argparse.ArgumentParser:
             step.add_argument("--data", default="", help="folder of the data sets of scale paper (OTAD_DATA)")
         if name == "book":
             step.add_argument("--cores", type=int, default=2)
+        if name == "portable":
+            step.add_argument(
+                "pages", nargs="*", help="pages to try; none: those with a long run, and all twice"
+            )
+            step.add_argument("--once", action="store_true", help="do not execute pages twice at smoke scale")
         if name == "results":
             step.add_argument("pages", nargs="*", help="pages with a long run; none: all of them")
         if name == "execute":
@@ -55,7 +65,9 @@ HELP = {
     "execute": "execute one page",
     "html": "build the HTML from the executed pages",
     "pair": "write the .ipynb beside each .py",
+    "built": "say so if there is no book at this scale",
     "accept": "write the recorded values as the expected ones",
+    "portable": "execute long pages on an emulated processor and with two threads, every page twice; compare",
     "results": "regenerate the long runs",
 }
 
@@ -70,9 +82,9 @@ def _execute(options: argparse.Namespace) -> None:
     from otad.publish.build import DONE, START
     from otad.publish.execute import execute
 
-    print(START, options.page, flush=True)
+    say(f"{START} {options.page}")
     cost = execute(options.page, options.scale, options.output, options.threads)
-    print(DONE, options.page, f"{cost['seconds']:.1f} s, {cost['peak_memory_mb']:.0f} MB", flush=True)
+    say(f"{DONE} {options.page} {cost['seconds']:.1f} s, {cost['peak_memory_mb']:.0f} MB")
 
 
 def _html(options: argparse.Namespace) -> None:
@@ -88,10 +100,23 @@ def _pair(_: argparse.Namespace) -> None:
         print("wrote", path.name)
 
 
+def _built(options: argparse.Namespace) -> None:
+    from otad.publish.records import built
+
+    built(options.scale)
+
+
 def _accept(options: argparse.Namespace) -> None:
     from otad.publish.expected import accept
 
+    _built(options)
     print("wrote", accept(options.scale))
+
+
+def _portable(options: argparse.Namespace) -> None:
+    from otad.publish.portable import portable
+
+    portable(options.pages, options.scale, twice=not options.once)
 
 
 def _results(options: argparse.Namespace) -> None:
@@ -106,7 +131,9 @@ STEPS = {
     "execute": _execute,
     "html": _html,
     "pair": _pair,
+    "built": _built,
     "accept": _accept,
+    "portable": _portable,
     "results": _results,
 }
 

@@ -21,6 +21,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from otad import scale as scales
 from otad.publish.notebooks import checked_parameters, read, renumber, to_bytes
+from otad.publish.processes import settle
 
 # A kernel is given ports that were free a moment before; with two pages starting at once, another may have taken one.
 NEVER_STARTED, STARTS, START_TIMEOUT = "Kernel died before replying", 3, 300
@@ -48,6 +49,7 @@ def execute(
     parameters = checked_parameters(notebook, {"scale": scale, **parameters})
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
     os.environ.update(environment, PYTHONHASHSEED="0")
+    settle()
     start = time.perf_counter()
     notebook.cells.append(new_code_cell(MACHINE))
     executed = run(notebook, page, parameters, kernel)
@@ -70,6 +72,7 @@ def execute(
 def run(notebook: NotebookNode, page: str, parameters: dict[str, Any], kernel: str) -> NotebookNode:
     """Execute in an empty directory: a page may rely on nothing but the installed package."""
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    die = f"import otad.publish.processes as p; p.die_with({os.getpid()}); del p"  # the kernel, with this process
     with tempfile.TemporaryDirectory() as empty:
         for starts in range(1, STARTS + 1):
             try:
@@ -82,7 +85,7 @@ def run(notebook: NotebookNode, page: str, parameters: dict[str, Any], kernel: s
                     progress_bar=False,
                     cwd=empty,
                     start_timeout=START_TIMEOUT,
-                    extra_arguments=["--IPKernelApp.log_level=40"],
+                    extra_arguments=["--IPKernelApp.log_level=40", f"--IPKernelApp.exec_lines={die}"],
                 )
             except PapermillExecutionError as error:
                 source = "\n".join(f"    {line}" for line in error.source.splitlines())
