@@ -22,9 +22,21 @@ ALLOWED = {
     "display": set(),
     "kernels": {"kernels"},
     "methods": {"methods", "features", "transport", "kernels"},
+    "studies": {
+        "studies",
+        "data",
+        "features",
+        "methods",
+        "transport",
+        "metrics",
+        "kernels",
+        "scale",
+        "machine",
+    },
+    "machine": set(),
     "plotting": {"display"},
     "ledger": {"display"},
-    "publish": {"publish", "ledger", "scale"},
+    "publish": {"publish", "ledger", "scale", "machine", "studies"},
 }
 
 

@@ -42,7 +42,7 @@ def version(monkeypatch):
     computed.clear()
     now = {"code": "aaaa"}
     monkeypatch.setattr(runner, "code", lambda study: now["code"])
-    monkeypatch.setattr(runner, "provenance", lambda: {"commit": "0123", "processor": "one"})
+    monkeypatch.setattr(runner, "source", lambda: {"commit": "0123", "machine": "one"})
     return now
 
 
@@ -82,7 +82,7 @@ def test_gathering_is_sorted_a_row_a_line_and_says_what_is_missing(tmp_path):
         ("carpet", 1, "FCA"),
     ]
     assert len(kept["sources"]) == 1
-    assert kept["sources"][0]["processor"] == "one"
+    assert kept["sources"][0]["machine"] == "one"
     assert sum('"method"' in line for line in target.read_text().splitlines()) == 10
 
 
@@ -91,14 +91,14 @@ def test_a_part_computed_elsewhere_is_completed_and_not_repeated(tmp_path, monke
     runner.run(SOUND, "smoke", _cells("smoke")[:4], there)
     runner.gather(SOUND, "smoke", there, target)
     computed.clear()
-    monkeypatch.setattr(runner, "provenance", lambda: {"commit": "0123", "processor": "two"})
+    monkeypatch.setattr(runner, "source", lambda: {"commit": "0123", "machine": "two"})
     assert runner.todo(SOUND, "smoke", here, target) == {1: 2}
     for number in runner.todo(SOUND, "smoke", here, target):
         runner.run(SOUND, "smoke", runner.jobs(SOUND, "smoke")[number], here)
     assert computed == _cells("smoke")[4:]
     assert runner.gather(SOUND, "smoke", here, target) == []
     kept = json.loads(target.read_text())
-    assert [s["processor"] for s in kept["sources"]] == ["one", "two"]
+    assert [s["machine"] for s in kept["sources"]] == ["one", "two"]
     assert [c["from"] for c in kept["cells"]] == [0, 0, 0, 0, 1, 1]
     assert [r["image"] for r in kept["rows"]] == [0.0, 1.0, 2.0, 0.0, 1.0, 2.0]
     assert runner.todo(SOUND, "smoke", here, target) == {}
@@ -124,7 +124,7 @@ def test_a_killed_run_redoes_only_what_it_was_at(tmp_path):
         import sys, time
         from pathlib import Path
         from otad.studies import Study, runner
-        runner.code, runner.provenance = lambda study: "aaaa", dict
+        runner.code, runner.source = lambda study: "aaaa", dict
         def compute(cell, scale):
             with open(r"{tmp_path / "started"}", "a") as file:
                 print(cell["seed"], file=file)

@@ -57,7 +57,8 @@ def cells(scale: str) -> list[Cell]:
 def pictures(cell: Cell, scale: str) -> Dataset:
     """Return the pictures of a cell."""
     grid = setting(scale)
-    return packaged(cell["class"], *(grid[k] for k in ("side", "n_train", "n_good", "n_each")), cell["seed"])
+    sizes = {k: grid[k] for k in ("side", "n_train", "n_good", "n_each")}
+    return packaged(cell["class"], seed=cell["seed"], **sizes)
 
 
 def network(scale: str) -> Callable[[Tensor], list[Tensor]]:
@@ -109,7 +110,7 @@ def learn(method: PRADOT, stages: list[Tensor], known: dict) -> PRADOT:
     method.prototypes_ = [{} for _ in stages]
     for k, features in enumerate(stages):
         for alpha in method.alphas:
-            key = (k, alpha, method.initial, method.epochs, method.drop_last, method.val_ratio)
+            key: tuple = (k, alpha, method.initial, method.epochs, method.drop_last, method.val_ratio)
             key += (method.squared, method.coordinates) if alpha else ()
             if key not in known:
                 known[key] = method.learn(features, alpha)
@@ -153,7 +154,7 @@ def doubled(data: Any, seed: int) -> tuple[Tensor, list[list[Defect]]]:
 
 def merged(defects: list[list[Defect]]) -> list[list[Defect]]:
     """Return one mask a picture; enough is what was enough before."""
-    masks = [torch.stack([d.mask for d in ds]).any(0) for ds in defects]
+    masks = [torch.stack([torch.as_tensor(d.mask) for d in ds]).any(0) for ds in defects]
     areas = [sum(d.saturation_area for d in ds) for ds in defects]
     return [[Defect(m, min(a, int(m.sum())))] for m, a in zip(masks, areas, strict=True)]
 
@@ -172,7 +173,8 @@ def judged_otherwise(data: Any, maps: Tensor, method: PRADOT, seed: int) -> Iter
 
 def compute(cell: Cell, scale: str) -> Iterator[Row]:
     """Yield a row a run: image and pixel AUROC, and AU-sPRO of scenes, in percent."""
-    data, look, known, seed = pictures(cell, scale), Remembering(network(scale)), {}, cell["seed"]
+    data, look, seed = pictures(cell, scale), Remembering(network(scale)), cell["seed"]
+    known: dict = {}
     train, test = data.train.to(device()), data.test.to(device())
     stages = stages_of(look, train)
     for run, settings in RUNS.items():

@@ -4,6 +4,7 @@ A cell's file is named by its key and by the code it ran (`sources.fingerprint`)
 run finds all it had finished. `python -m otad.studies --help` is the command line; the Snakefile calls it.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from otad.machine import provenance
+from otad.machine import commit, machine, versions
 from otad.studies import Cell, Row, Study
 from otad.studies.sources import fingerprint
 
@@ -85,9 +86,14 @@ def rows_of(study: Study, scale: str, cell: Cell) -> list[Row]:
     return [cell | dict(row) for row in study.compute(cell, scale)]
 
 
+@functools.cache
 def source() -> dict[str, Any]:
-    """Return what many cells share: commit, processor, versions, day."""
-    return provenance() | {"date": datetime.now(UTC).date().isoformat()}
+    """Return what the cells of a process share: commit, processor, threads, versions, day."""
+    import torch
+
+    day = datetime.now(UTC).date().isoformat()
+    threads = torch.get_num_threads()
+    return {"commit": commit(), "machine": machine(), "threads": threads, "versions": versions(), "date": day}
 
 
 def peak_memory_mb() -> float:
