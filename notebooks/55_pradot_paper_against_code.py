@@ -256,22 +256,24 @@ for name in CLASSES:
 if long:
     ledger.store(rows)
 
+# %% [markdown]
+# The whole grid is a long run, kept with the book; what follows is its. The page computes one seed of two classes anew. A start that never learnt must come out as stored, but for one exchanged pair of pictures; the rest
+# may move with the processor, and how far is told by its spread over seeds.
+
 # %% tags=["hide-input"]
-KEYS = ["run", "class", "seed"]
 if not whole:
     stored = ledger.stored("55_pradot_paper_against_code")
-    fresh = pd.DataFrame(rows).set_index(KEYS)
-    old = pd.DataFrame(stored.value).set_index(KEYS)
-    gap = float((fresh - old.loc[fresh.index])[fresh.columns].abs().max().max())
-    ledger.record("p55_live_gap", round(gap, 3), tolerance=30.0)
-    ledger.record("p55_live_cells", len(fresh))
-    if gap > 3:
-        raise AssertionError(f"live and stored differ by {gap:.2f} points")
-    rows = stored.value
     ledger.say(stored.sentence())
-    ledger.say(
-        "The {p55_live_cells} rows computed here differ from the stored ones by {p55_live_gap:.1g} points at most; three are tolerated, for another processor may exchange two ranks."
+    ledger.agreement(
+        "55",
+        rows,
+        stored.value,
+        cell=["run", "class", "seed"],
+        scores=["image", "pixel", "sPRO", *loco.GROUPS],
+        untrained=lambda row: row["run"] == "never learnt",
+        rounding=100 / (n_good * 4 * n_each),  # four kinds are judged together
     )
+    rows = stored.value
 points = pd.DataFrame(rows)
 by_seed = points.drop(columns="class").groupby(["run", "seed"]).mean()
 METRICS = ("image", "pixel", "sPRO", "logical", "structural")
