@@ -13,8 +13,9 @@ import ot
 import torch
 from torch import Tensor
 
-from otad.data import Dataset, loco, scenes
+from otad.data import Dataset, folders, loco, scenes
 from otad.data.defects import KINDS, damage
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, resnet50
 from otad.methods import Scores
 from otad.methods.pradot import AUTHORS_CODE, PRADOT
@@ -25,6 +26,7 @@ from otad.studies.arenas import packaged
 from otad.transport import Coupling
 
 FIRST_SEED = 100
+FROM_AD = ("carpet", "transistor")  # beside LOCO's classes at paper scale
 RUNS: dict[str, dict[str, Any]] = {"text": {}}
 RUNS |= {name: {name: value} for name, value in AUTHORS_CODE.items()}
 RUNS |= {"sum": {"combine": "sum"}, "everything": AUTHORS_CODE}
@@ -37,8 +39,7 @@ def setting(scale: str) -> dict[str, Any]:
     epochs, eta = pick(scale, smoke=(2, 0.5), laptop=(6, 0.8), paper=(50, 0.95))
     n_good, n_each = pick(scale, smoke=(2, 1), laptop=(10, 2), paper=(20, 5))
     return {
-        "classes": pick(scale, smoke=("transistor",), laptop=(*scenes.NAMES, "carpet", "brick")),
-        "n_seeds": pick(scale, smoke=2, laptop=5),
+        "n_seeds": pick(scale, smoke=2, laptop=10, paper=5),
         "side": pick(scale, smoke=48, laptop=96, paper=224),
         "n_train": pick(scale, smoke=5, laptop=28, paper=150),  # no multiple of the batch
         "n_good": n_good,
@@ -47,18 +48,27 @@ def setting(scale: str) -> dict[str, Any]:
     }
 
 
+def classes(scale: str) -> tuple[str, ...]:
+    """Return the classes of a scale: drawn scenes, a texture and a photograph, or at paper scale LOCO's and two of MVTec AD."""
+    if scale == "paper":
+        return (*loco.categories(location("mvtec_loco")), *FROM_AD)
+    return pick(scale, smoke=("transistor",), laptop=(*scenes.NAMES, "carpet", "brick"))
+
+
 def cells(scale: str) -> list[Cell]:
     """Return a cell a class and seed."""
-    grid = setting(scale)
-    seeds = range(FIRST_SEED, FIRST_SEED + grid["n_seeds"])
-    return [{"class": name, "seed": seed} for name in grid["classes"] for seed in seeds]
+    seeds = range(FIRST_SEED, FIRST_SEED + setting(scale)["n_seeds"])
+    return [{"class": name, "seed": seed} for name in classes(scale) for seed in seeds]
 
 
 def pictures(cell: Cell, scale: str) -> Dataset:
-    """Return the pictures of a cell."""
-    grid = setting(scale)
+    """Return the pictures of a cell; at paper scale they stay, and a seed draws the start alone."""
+    name, grid = cell["class"], setting(scale)
+    if scale == "paper":
+        reader, part = (folders, "mvtec_ad") if name in FROM_AD else (loco, "mvtec_loco")
+        return reader.load(location(part), name, grid["side"])
     sizes = {k: grid[k] for k in ("side", "n_train", "n_good", "n_each")}
-    return packaged(cell["class"], seed=cell["seed"], **sizes)
+    return packaged(name, seed=cell["seed"], **sizes)
 
 
 def network(scale: str) -> Callable[[Tensor], list[Tensor]]:
@@ -189,4 +199,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
         yield {"run": run} | numbers_of(data, alone.score(test))
 
 
-STUDY = Study("pradot_code", cells, compute, seconds=14.0)
+STUDY = Study("pradot_code", cells, compute, seconds=8.0)
