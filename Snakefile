@@ -21,7 +21,7 @@ def sources(folder, pattern):
 
 PAGES = [Path(name).stem for name in sources("notebooks", "[0-9]*.py")]
 PACKAGE = [name for name in sources("src/otad", "*.*") if "/publish/" not in name] + ["requirements.txt"]
-EXECUTION = ["src/otad/publish/notebooks.py", "src/otad/publish/execute.py"]
+EXECUTION = [f"src/otad/publish/{name}.py" for name in ("notebooks", "execute", "processes")]
 PROSE = sources("book", "*.*") + sources("src/otad/publish", "*.*") + ["_config.yml", "_toc.yml", "CONTRIBUTING.md"]
 
 
@@ -57,10 +57,10 @@ rule execute:
     output:
         f"{EXECUTED}/{{page}}.json",
     params:
-        data=DATA,
+        data=f"--data {shlex.quote(DATA)}" if DATA else "",
     threads: THREADS
     shell:
-        "{OTAD} execute {wildcards.page} --scale {SCALE:q} --data {params.data:q} --threads {threads} "
+        "{OTAD} execute {wildcards.page} --scale {SCALE:q} {params.data} --threads {threads} "
         "--output {EXECUTED:q}/{wildcards.page}.ipynb"
 
 

@@ -52,10 +52,10 @@ from otad.methods.ttad import (
 )
 from otad.metrics import image_auroc
 from otad.scale import device, pick
+from otad.transport import hard_plan
 
 if scale == "paper":
     MVTEC = location("mvtec_ad", data_folder)
-from otad.transport import hard_plan
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 
@@ -142,9 +142,12 @@ def descend(loss, target):
 
 aligned = {name: descend(loss, target) for name, loss in losses(memory).items()}
 
-# %% [markdown]
-# Look for the outliers (orange). They are seven or so per cent of the target and never belonged to the memory (grey). Which alignment puts the blue points on the
-# grey ones and leaves the orange ones outside?
+# %% tags=["remove-input"]
+ledger.record("p31_outliers", n_outliers / (n_normal + n_outliers))
+ledger.say(
+    "Look for the outliers (orange). They are {p31_outliers:.1%} of the target and never belonged to the memory (grey). Which alignment puts the blue points on the "
+    "grey ones and leaves the orange ones outside?"
+)
 
 # %% tags=["hide-input"]
 views = {"before": target} | aligned
@@ -518,12 +521,13 @@ ledger.say(
 # %% [markdown]
 # ## Verdict
 #
-# A seed's margin is the smallest, over the four corruptions, of the relative drop from the continuous share to the discrete one.
+# The claim speaks of *the* plan and not of each corruption: a seed's margin is the relative drop from the continuous share to the discrete one, averaged over the four (page 30 has the
+# rule); the card has them one by one. A tenth of the largest drop that counting allows would be negligible.
 
 # %% tags=["hide-input"]
 real["drop"] = 1 - real["discrete"] / real["continuous"]
-margins = (100 * real.groupby("seed")["drop"].min()).tolist()
-mean_drop = ledger.t_interval((100 * real.groupby("seed")["drop"].mean()).tolist())
+drops = (100 * real.groupby("seed")["drop"].mean()).tolist()
+mean_drop = ledger.t_interval(drops)
 floor = 100 * (n_entries / (n_entries + len(bad)))
 ledger.record("p31_mean_drop", list(mean_drop), tolerance=0.05)
 ledger.record("p31_largest_possible", floor)
@@ -537,17 +541,20 @@ told = "; ".join(
 )
 ledger.verdict(
     "ttad-15",
-    margins,
+    {"share of the continuous plan > of the discrete one": drops},
     resampling="a seed draws the cells, the damage, the memory and the noise",
-    unit="% of the continuous share, worst corruption",
-    why=f"Drop by corruption, in % of the continuous share: {told}; mean of the four {mean_drop[0]:+.1f} [{mean_drop[1]:.1f}, {mean_drop[2]:.1f}]. "
+    unit="% of the continuous share",
+    why=f"By corruption: {told}. "
     "Every patch keeps the largest entry of its row, so at best the column-only links outvote the anomalous ones, "
     f"which bounds the drop by m / (n + m) = {floor:.0f} %.{ELSEWHERE}",
+    smallest_effect=round(floor / 10, 1),
+    effect_reason="a tenth of the most that counting allows",
 )
 
 # %% tags=["remove-input"]
 ledger.say(
-    "So Eq. 6 lowers the share, by {p31_mean_drop[0]:.1f} % of itself on average, where {p31_largest_possible:.0f} % would be the most that counting allows. "
+    "Eq. 6 changes the share by {p31_mean_drop[0]:.1f} % of itself on average, downwards, with an interval from {p31_mean_drop[1]:+.1f} to {p31_mean_drop[2]:+.1f}; under noise alone the drop is "
+    "{p31_drop_by_corruption[gaussian noise][0]:.1f} [{p31_drop_by_corruption[gaussian noise][1]:.1f}, {p31_drop_by_corruption[gaussian noise][2]:.1f}]. {p31_largest_possible:.0f} % would be the most that counting allows. "
     '"Substantially reduce", says the paper; but it does not give the ratio of patches to entries, on which this depends.'
 )
 

@@ -54,8 +54,9 @@ BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 # ## Pictures
 #
 # The arena of page 30: classes whose clean PatchCore has an image AUROC of at least 0.9 and loses at least 0.1 under two or more
-# corruptions. Two passed: monocrystalline solar cells with planted cuts, holes and contaminations, which have masks, and cells of all designs
-# with the defects they came with, which have none. Everything that is drawn below is of the first.
+# corruptions. Two passed: monocrystalline solar cells with planted cuts, holes and contaminations, which have masks and decide, and cells of all designs
+# with the defects they came with, which have none and are only shown, because a design gives many of them away. Everything that is drawn below is of the first, and everything is at
+# severity 5, as in print. (Pages 33 and 34 are judged at milder ones.)
 
 # %%
 side = pick(scale, smoke=64, laptop=128, paper=224)
@@ -242,20 +243,26 @@ else:
         ledger.store(found)
 scores, trials = pd.DataFrame(found["rows"]), pd.DataFrame(found["trial"])
 KEY = ["class", "seed", "condition", "method", "EFDM"]
-both = pd.DataFrame(live).merge(scores, on=KEY, suffixes=("", " stored"))
-live_gap = float((both["image"] - both["image stored"]).abs().max())
-if len(both) != len(live) or live_gap > 5:
-    raise AssertionError(f"live and stored cells differ by {live_gap:.2f} points")
-ledger.record("p35_live_cells", len(both))
-ledger.record("p35_live_gap", live_gap, tolerance=50)
+
+# %% [markdown]
+# What follows is stored where it is a number over seeds, and live where it is a map or a number of the first seed. Unadapted scores must agree on any machine; what training has amplified is
+# told. (Students trained from scratch amplify most: two processors give them other weights, and other scores by several points.)
 
 # %% tags=["remove-input"]
 if scale == "laptop" and not long:
     ledger.say(run.sentence())
-ledger.say(
-    "The {p35_live_cells} cells of the first class and seed have just been computed again on this machine. They differ from the stored ones by at "
-    "most {p35_live_gap:.2f} points of image AUROC; beyond 5 this page would have stopped."
-)
+    ledger.agreement(
+        "35",
+        live,
+        found["rows"],
+        cell=KEY,
+        scores=["image", "pixel"],
+        untrained=lambda row: (
+            row["method"] == "PatchCore"
+            or (row["method"], row["condition"]) == ("TTAD", "clean")
+        ),
+        rounding=100 / (n_good * 3 * n_each),  # an exchanged pair of pictures
+    )
 
 # %% [markdown]
 # ## The maps (Figure 4)
@@ -794,13 +801,13 @@ plotting.table(
 beaten = {
     where: sum(a[c] > b[c] for a, b in pairs for c in KINDS)
     for where, pairs in {
-        "here": [(image.loc[(n, "TTAD")], image.loc[(n, "RD")]) for n in ARENA],
+        "here": [(image.loc[(first, "TTAD")], image.loc[(first, "RD")])],
         "print": [
             (printed("TTAD", d), printed("RD", d)) for d in ("mvtec_ad", "realiad")
         ],
     }.items()
 }
-ledger.record("p35_over_rd", beaten | {"of": len(ARENA) * len(KINDS)})
+ledger.record("p35_over_rd", beaten | {"of": len(KINDS)})
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -893,31 +900,33 @@ if "stretching" in effects:
 # %% [markdown]
 # ## Verdict
 #
-# A seed's margin is the smaller of the two classes' GNL less TTAD, under contrast.
+# GNL less TTAD under contrast of severity 5, planted defects, from the stored rows.
 
 # %%
+POINT = 1.0  # of AUROC, the smallest difference that matters: page 30
 lead = cell("GNL", True, "contrast") - cell("TTAD", False, "contrast")
-margins = lead.groupby("seed").min().tolist()
 on_bytes = cell("GNL", True, "contrast, bytes") - cell(
     "TTAD", False, "contrast, bytes"
 )
 
 # %% tags=["hide-input"]
-ledger.record("p35_lead", lead.groupby("class").mean().to_dict(), tolerance=0.05)
-ledger.record(
-    "p35_lead_bytes", on_bytes.groupby("class").mean().to_dict(), tolerance=0.05
-)
-told = "; ".join(f"{c}: {v:+.1f}" for c, v in lead.groupby("class").mean().items())
-told_bytes = "; ".join(
-    f"{c}: {v:+.1f}" for c, v in on_bytes.groupby("class").mean().items()
-)
+beside = {
+    "lead": lead.groupby("class").mean().to_dict(),
+    "lead_bytes": on_bytes.groupby("class").mean().to_dict(),
+}
+for name, of_class in beside.items():
+    ledger.record(f"p35_{name}", of_class, tolerance=0.05)
+flagged = [f"{v:+.1f}" for c, v in beside["lead"].items() if c != first]
+flagged = f" (on the flagged class {', '.join(flagged)})" if flagged else ""
 ledger.verdict(
     "ttad-06",
-    margins,
+    {"contrast: GNL > TTAD": lead[first].tolist()},
     "a seed draws the cells, the damage, the memory, the student and the views",
-    "points of image AUROC, the worse class",
-    f"GNL less TTAD by class: {told}; with contrast stored as bytes: {told_bytes}. GNL at laptop scale: EfficientNet-Lite0, a small student; not MVTec AD. The claim's reason, contrast-like augmentation, "
-    f"is not what we find: EFDM on plain reverse distillation already gains {effects['EFDM'][0]:+.1f} points, the altered views on top of it {effects['views, with EFDM'][0]:+.1f}.",
+    "points of image AUROC",
+    f"With contrast stored as bytes GNL leads by {beside['lead_bytes'][first]:+.1f}{flagged}. GNL at laptop scale: EfficientNet-Lite0, a small student; not MVTec AD. TTAD after nine steps; the paper takes "
+    f"about 120. The claim's reason, contrast-like augmentation, is not what we find: EFDM on plain reverse distillation already gains {effects['EFDM'][0]:+.1f} points, the altered views on top of it {effects['views, with EFDM'][0]:+.1f}.",
+    smallest_effect=POINT,
+    effect_reason="half of the printed steps between the transport rows of Table 4 are smaller",
 )
 
 # %% [markdown]

@@ -46,7 +46,7 @@ from otad.metrics import auspro, image_auroc, pixel_auroc
 from otad.scale import device, pick
 
 if scale == "paper":
-    PLACES = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
+    OWN = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
 
 torch.set_num_threads(1)
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
@@ -72,8 +72,8 @@ SCENES = pick(scale, smoke=("tray", "transistor"), laptop=scenes.NAMES)
 OTHERS = pick(scale, smoke=("wood",), laptop=(*textures.NAMES, *photographs.NAMES))
 LOCO, AD = SCENES, ("transistor", *OTHERS)
 if scale == "paper":
-    LOCO = tuple(loco.categories(PLACES["mvtec_loco"]))
-    AD = tuple(folders.categories(PLACES["mvtec_ad"]))
+    LOCO = tuple(loco.categories(OWN["mvtec_loco"]))
+    AD = tuple(folders.categories(OWN["mvtec_ad"]))
 
 AS_IN_MVTEC = ("misplaced", "turned", "bent_lead", "cut_lead", "chipped")
 POSITION = {
@@ -139,7 +139,7 @@ def ready(name, s):
         reader, part = (
             (loco, "mvtec_loco") if name in LOCO else (folders, "mvtec_ad")
         )
-        data = reader.load(PLACES[part], name, SIDE)
+        data = reader.load(OWN[part], name, SIDE)
     else:
         sources = (scenes, textures, photographs)
         source = next(m for m in sources if name in m.NAMES)

@@ -42,10 +42,10 @@ from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, resnet50
 from otad.methods.pradot import PRADOT, embeddings, update
 from otad.scale import pick
+from otad.transport import sinkhorn
 
 if scale == "paper":
     LOCO = location("mvtec_loco", data_folder)
-from otad.transport import sinkhorn
 
 torch.set_num_threads(1)
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]

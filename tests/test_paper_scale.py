@@ -1,5 +1,6 @@
 """At paper scale a page reads the papers' data sets, and says at once where it looked for them."""
 
+import ast
 import re
 
 import pytest
@@ -61,11 +62,22 @@ def test_where_data_lie_is_asked_in_one_way_only(page):
         assert word not in source
 
 
+@pytest.mark.parametrize("page", DATA_PAGES)
+def test_a_folder_s_name_is_never_given_to_something_else(page):
+    source = (root() / "notebooks" / f"{page}.py").read_text(encoding="utf-8")
+    assigned = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assign)]
+    names = [target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)]
+    found = {n.targets[0].id for n in assigned if "location(" in ast.unparse(n.value)}
+    assert found
+    assert {name: names.count(name) for name in found} == dict.fromkeys(found, 1)
+
+
 @pytest.mark.parametrize("page", ["13_results", "54_transport_at_work"])
 def test_a_build_at_paper_scale_without_data_stops_with_the_page_s_message(page, tmp_path, monkeypatch):
     monkeypatch.setenv(locations.VARIABLE, str(tmp_path))
+    # The second cell is papermill's, with the scale.
     with pytest.raises(
-        PageError, match=rf"{page}.py, code cell 2 raised ValueError: {tmp_path}/mvtec_\w+ is missing"
+        PageError, match=rf"{page}.py, code cell 3 raised ValueError: {tmp_path}/mvtec_\w+ is missing"
     ):
         execute(page, "paper", tmp_path / "out.ipynb")
     assert not (tmp_path / "out.ipynb").exists()

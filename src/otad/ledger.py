@@ -54,7 +54,7 @@ def figures() -> pd.DataFrame:
 
 
 def inconsistencies() -> pd.DataFrame:
-    """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, ocr."""
+    """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, weight, misprint."""
     return _table("inconsistencies.csv").copy()
 
 
@@ -366,9 +366,8 @@ def verdict(
         evidence["timed"] = list(timing)
     notes = [why]
     if smallest_effect is not None:
-        notes.append(
-            f"Smallest effect that would matter: {smallest_effect:g} {unit}".strip() + f", {effect_reason}."
-        )
+        told = f" ({unit})" if unit else ""
+        notes.append(f"Smallest effect that would matter{told}: {smallest_effect:g}, {effect_reason}.")
     effect = _effect(found, unit, smallest_effect, band)
     _judged(
         claim_id, found.word, "margins", effect, evidence, " ".join(filter(None, notes)), resampling, reading
@@ -397,10 +396,15 @@ def _effect(
     return said
 
 
-def proof(claim_id: str, worst_error: float, tolerance: float, why: str = "") -> None:
-    """Judge an identity: it holds if the worst error over all cases tried is within `tolerance`."""
-    word = "holds" if worst_error <= tolerance else "fails"
-    effect = f"worst error {worst_error:.1e}, tolerance {tolerance:.0e}"
+def proof(claim_id: str, worst_error: float, tolerance: float, why: str = "", refutes: bool = False) -> None:
+    """Judge an identity: it holds if the worst error over all cases tried is within `tolerance`.
+
+    refutes: the identity contradicts the claim, which fails if the identity holds, and is undecided otherwise.
+    """
+    shown = worst_error <= tolerance
+    word = ("fails" if shown else "inconclusive") if refutes else ("holds" if shown else "fails")
+    what = "worst error of the identity that contradicts the claim" if refutes else "worst error"
+    effect = f"{what} {worst_error:.1e}, tolerance {tolerance:.0e}"
     _judged(
         claim_id,
         word,
@@ -415,6 +419,11 @@ def from_published(claim_id: str, holds: bool, margin: float, why: str = "") -> 
     """Judge a claim about a printed table by the printed numbers themselves."""
     effect = f"margin {margin:.3g} in print"
     _judged(claim_id, "holds" if holds else "fails", "published", effect, {"margin": float(margin)}, why)
+
+
+def undecided(claim_id: str, obstacle: str, why: str = "") -> None:
+    """Record that this machine cannot judge a claim, and what stands in the way: inconclusive, without a margin."""
+    _judged(claim_id, "inconclusive", "undecided", obstacle, {}, why)
 
 
 def _judged(

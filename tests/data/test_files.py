@@ -150,11 +150,11 @@ def test_deep_colour_is_read_only_where_eight_bits_hold_it(tmp_path, top):
 
 
 def test_floats_outside_their_range_are_refused(tmp_path):
-    for value, words in ((1.5, "from 0 to 1.5"), (float("nan"), "nan")):
+    for value, words in ((1.5, "from 0 to 1.5"), (float("nan"), "NaN"), (float("inf"), "to inf")):
         values = np.zeros((16, 24), np.float32)
         values[3, 4] = value
         Image.fromarray(values).save(tmp_path / "float.tif")
-        with pytest.raises(ValueError, match=rf"float\.tif has values .*{words}"):
+        with pytest.raises(ValueError, match=rf"float\.tif has values .*{words}.*save it as"):
             read_image(tmp_path / "float.tif")
 
 
@@ -255,7 +255,7 @@ def test_only_what_a_copy_can_mend_is_to_be_copied_again(tmp_path, monkeypatch):
 
 def test_no_path_at_all():
     for path in (None, 3, b"a.png", ["a.png"]):
-        with pytest.raises(ValueError, match="is no path: give a string or a pathlib.Path"):
+        with pytest.raises(ValueError, match=r"path is .*: expected str \| Path"):
             read_image(path)
     for path in ("~nobody-of-this-name/a.png", "a" * 5000, "a\0b.png"):
         with pytest.raises(ValueError, match=r"no path on this machine|is missing"):

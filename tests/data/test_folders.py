@@ -178,6 +178,13 @@ def test_what_has_no_masks_is_written_without(tmp_path):
     assert not (tmp_path / "mono" / "ground_truth").exists()
 
 
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\0b", "x" * 300])
+def test_what_is_written_has_a_name_that_a_folder_can_have(written, tmp_path, name):
+    with pytest.raises(ValueError, match="is no name of a file or folder"):
+        write(written[1], tmp_path, name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_empty_mask_is_a_defect_lost(root):
     path = root / "tile" / "ground_truth" / "cut" / "004_mask.png"
     Image.fromarray(np.zeros(SIZE, np.uint8)).save(path)

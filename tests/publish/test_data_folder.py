@@ -1,6 +1,7 @@
 """The folder of data sets on its way from the command line to a page."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,17 @@ import pytest
 from otad.publish import __main__ as command
 from otad.publish import root
 
+REAL = root() / "src" / "otad" / "publish"
 TARGET = "_build/executed/paper/10_page.json"
 # Stands for `python -m otad.publish`: writes down what it was told, makes the receipt.
 STUB = f"""
 import pathlib, sys
-with open("told.txt", "a") as file:
-    print(sys.argv[sys.argv.index("--data") + 1], file=file)
-pathlib.Path("{TARGET}").write_text("receipt")
+
+
+def main():
+    with open("told.txt", "a") as file:
+        print(sys.argv[sys.argv.index("--data") + 1], file=file)
+    pathlib.Path("{TARGET}").write_text("receipt")
 """
 
 
@@ -56,10 +61,11 @@ def test_make_exports_the_folder_whatever_its_name(given, exported):
 
 
 def test_another_folder_executes_the_pages_again(book, tmp_path, monkeypatch):
-    for name in ("notebooks", "execute", "__init__", "__main__"):
-        path = tmp_path / "src" / "otad" / "publish" / f"{name}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(STUB if name == "__main__" else "")
+    package = tmp_path / "src" / "otad" / "publish"
+    package.mkdir(parents=True)
+    for name in ("__init__", "processes", "notebooks", "execute"):
+        shutil.copy(REAL / f"{name}.py", package)
+    (package / "__main__.py").write_text(STUB)
     (tmp_path / "src" / "otad" / "__init__.py").write_text("")
     (tmp_path / "requirements.txt").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "src"))

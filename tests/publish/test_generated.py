@@ -65,6 +65,22 @@ def test_holm_takes_a_doubtful_verdict_back(run):
     assert (cited["n_hold"], cited["n_inconclusive"], cited["n_hold_plain"]) == ("1", "2", "2")
 
 
+def test_what_a_machine_cannot_judge_counts_as_inconclusive_and_is_no_test(run):
+    plain = {
+        "claim": "fca-16",
+        "verdict": "inconclusive",
+        "kind": "undecided",
+        "effect": "it speaks of a GPU",
+    }
+    run[1].verdicts["fca-16"] = plain | {"why": "", "resampling": "", "reading": ""}
+    assert after_holm(verdicts(run))["fca-16"] == ("inconclusive", None)
+    assert after_holm(verdicts(run))["fca-01"] == ("fails", 0.04)
+    text = ledger_page(run, "laptop")
+    assert "not measured: it speaks of a GPU" in text
+    assert "2 claims are judged by intervals" in text
+    assert substitutions(run)["n_inconclusive"] == "1"
+
+
 def test_a_claim_is_judged_once(run):
     run[1].verdicts["fca-17"] = _verdict("fca-17", "fails")
     with pytest.raises(ValueError, match="fca-17 is judged by 10_page and by 11_page"):

@@ -174,7 +174,9 @@ def test_kill_9_of_any_process_leaves_nothing_and_the_next_build_makes_the_same_
         family = _family(top)
         victim.kill()
         said, _ = top.communicate(timeout=60)
-        assert top.returncode not in (0, None), said
+        assert top.returncode != 0 or word == "ipykernel_launcher", (
+            said
+        )  # a kernel is started again, if it was new
         assert "waiting" not in said
         assert psutil.wait_procs(family, timeout=5)[1] == [], word
     said, _ = (last := _build(small_book)).communicate(timeout=300)

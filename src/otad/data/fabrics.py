@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from otad.checks import checked, shown
 from otad.data import GOOD, Dataset, pair, resize
 from otad.data.files import (
     LEFTOVERS,
@@ -47,6 +48,7 @@ BARE = 0.3  # of the strip's median roughness; below it, columns show the table
 RUN = 16  # columns that are judged together
 
 
+@checked
 def load(root: str | Path, dataset: str, category: str, size: int | tuple[int, int] | None = None) -> Dataset:
     """Read one class of one data set.
 
@@ -162,12 +164,15 @@ def _pieces(strip: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
             yield strip[:, :, x : x + side], mask[:, x : x + side]
 
 
+@checked
 def bare_columns(strip: Tensor) -> Tensor:
     """Tell which columns of a strip (3,H,W) show no fabric: (W,) bool.
 
     A column is bare if it lies in a run of `RUN` columns whose mean step between vertical neighbours is below
     `BARE` times the median of the strip. At least half of the strip must be fabric.
     """
+    if strip.ndim != 3 or not strip.is_floating_point() or min(strip.shape) < 1 or strip.shape[1] < 2:
+        raise ValueError(f"strip is {shown(strip)}: expected floats (3,H,W) with H ≥ 2 and W ≥ 1.")
     grey = strip.mean(dim=0)
     rough = grey.diff(dim=0).abs().mean(dim=0)[None]
     run = min(RUN, rough.shape[1])

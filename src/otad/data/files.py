@@ -4,16 +4,15 @@ Every reader opens its pictures here. A picture comes upright, as its EXIF orien
 alpha dropped; 16-bit grey is scaled by the bits it declares. What would have to be guessed (12-bit values in a file
 of 16 bits, the page of a file that has several) is refused by name, and an argument settles it.
 
-Memory: a picture takes its bytes in the file's own type, at most 8 a pixel while it is turned and resized, and 12 a
-pixel as a tensor. One of more than LARGE pixels therefore becomes smaller before it becomes a tensor: at most
-8 · HUGE bytes for the largest scan that is read, and not 20.
+Memory: at most 8 bytes a pixel while a picture is decoded, turned and resized, and 12 a pixel of the tensor. One of
+more than LARGE pixels is made smaller before it becomes a tensor, so that a scan of HUGE pixels takes 8 · HUGE bytes.
 """
 
 import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
+from otad.checks import check_room, checked, shown
 from otad.data import resize
 
 Size = tuple[int, int]  # (height, width)
@@ -41,11 +41,8 @@ FOREIGN = (
     (0, b"version https://git-lfs", "a pointer of Git LFS, not the picture", "run git lfs pull"),
     (0, b"<", "text in angle brackets, such as SVG or the error page of a download", "download it again"),
 )
-ORIENTATION, BITS, SUBFILE = (
-    274,
-    258,
-    254,
-)  # tags of EXIF and TIFF: how a picture lies, bits of a sample, copy of another
+# Tags of EXIF and TIFF: which way is up, bits of a sample, whether a page is a small copy of another.
+ORIENTATION, BITS, SUBFILE = 274, 258, 254
 _lock = threading.RLock()
 
 
@@ -57,11 +54,19 @@ def local(path: str | Path) -> Path:
     if not isinstance(path, str | Path):
         raise ValueError(f"{path!r} is no path: give a string or a pathlib.Path.")
     try:
-        path = Path(path).expanduser()
-        path.exists()
+        meant = Path(path).expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # it may be written yet
+            os.stat(meant)
     except (RuntimeError, OSError, ValueError) as error:  # no such home; longer than names may be
-        raise ValueError(f"{str(path)[:200]} is no path on this machine: {error}.") from error
-    return path
+        raise ValueError(f"{str(path)[:200]!r} is no path on this machine: {error}.") from error
+    return meant
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return what is called `name` in a folder; ValueError for a name that nothing in a folder can have."""
+    if name in ("", ".", "..") or set(name) & set("/\\\0") or len(name.encode(errors="replace")) > 255:
+        raise ValueError(f"{name[:60]!r} is no name of a file or folder.")
+    return folder / name
 
 
 def visible(folder: Path) -> list[Path]:
@@ -72,8 +77,9 @@ def visible(folder: Path) -> list[Path]:
         raise ValueError(f"{folder} cannot be listed: {error.strerror}; check its permissions.") from error
 
 
-def image_files(folder: Path) -> list[Path]:
+def image_files(folder: str | Path) -> list[Path]:
     """Image files of one folder by name; ValueError if the folder is missing or has none."""
+    folder = local(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is missing; the layout needs it.")
     found = [path for path in visible(folder) if path.suffix.lower() in SUFFIXES]
@@ -85,6 +91,7 @@ def image_files(folder: Path) -> list[Path]:
 # Images ---------------------------------------------------------------------------------------------------
 
 
+@checked
 def read_image(
     path: str | Path, size: Size | None = None, bits: int | None = None, page: int | None = None
 ) -> Tensor:
@@ -108,19 +115,21 @@ def read_sized(
     """Read a picture as `read_image` does; also return the (height, width) that it has in its file, upright."""
     if bits is not None and not 1 <= bits <= 32:
         raise ValueError(f"bits is {bits}: expected 1 to 32, those of a camera's values, or None.")
-    with opened(path, page, size) as picture:
-        original, depth = picture.info["original"], picture.info["depth"]
-        goal = size or _affordable(original)
-        if original[0] * original[1] > LARGE and goal != original:
-            picture = _plain(picture).resize(goal[::-1], Image.Resampling.BILINEAR)
-        values = np.array(_plain(picture))
+    picture, original, depth = opened(path, page, size)
+    picture = _plain(picture)  # by the same name: of a large one there must not be two
+    top = _top(picture, depth, bits, path)
+    goal = size or _affordable(original)
+    if original[0] * original[1] > LARGE and goal != original:
+        picture = picture.resize(goal[::-1], Image.Resampling.BILINEAR)
     if size is None and goal != original:
         warnings.warn(
             f"{path} has {original[0]} × {original[1]} pixels and is read at {goal[0]} × {goal[1]}; "
             "give a size for another one.",
             stacklevel=3,
         )
-    top, read = _top(values, depth, bits, path), torch.from_numpy(values)
+    read = torch.from_numpy(np.array(picture))
+    if picture.mode == "F" and not bool(read.isfinite().all()):
+        raise ValueError(f"{path} has values that are NaN; save it as an 8- or 16-bit PNG.")
     image = read.expand(3, -1, -1) if read.ndim == 2 else read.permute(2, 0, 1)
     image = image.contiguous().float().div_(top)
     return (image if size is None else resize(image[None], size)[0]), original
@@ -154,11 +163,25 @@ def stack(
     return torch.stack(images), originals
 
 
-def save(image: Tensor, path: Path) -> None:
-    """Write an image (3,H,W) or mask (1,H,W) in [0,1] as an 8-bit file, with the folders it needs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = (image * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(values.squeeze(-1) if values.shape[-1] == 1 else values).save(path)
+@checked
+def save(image: Tensor, path: str | Path) -> None:
+    """Write an image (3,H,W) or mask (1,H,W) in [0,1] as an 8-bit file, with the folders it needs.
+
+    Raises ValueError for anything else, a suffix that is none of SUFFIXES, and where nothing can be written.
+    """
+    path = local(path)
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or not image.numel():
+        raise ValueError(f"image is {shown(image)}: expected (3,H,W), or (1,H,W) for a mask.")
+    if not bool(((image >= 0) & (image <= 1)).all()):
+        raise ValueError("image has values outside [0,1]; divide bytes by 255.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path} ends in none of {', '.join(SUFFIXES)}.")
+    values = (image.detach() * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values.squeeze(-1) if values.shape[-1] == 1 else values).save(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error}; choose another folder.") from error
 
 
 def _affordable(original: Size) -> Size:
@@ -177,12 +200,13 @@ def _plain(picture: Image.Image) -> Image.Image:
     return picture.convert("L" if picture.mode in ("1", "LA") else "RGB")
 
 
-def _top(values: NDArray, depth: int, bits: int | None, path: Path) -> int:
+def _top(picture: Image.Image, depth: int, bits: int | None, path: Path) -> int:
     """Find the value that stands for 1; ValueError where that would be a guess, and for values outside 0 to it."""
-    low, high = values.min(), values.max()
-    if values.dtype.kind == "f":
+    extremes = np.array(picture.getextrema())  # of each band
+    low, high = extremes.min(), extremes.max()
+    if picture.mode == "F":
         top = 1
-    elif values.dtype == np.uint8:
+    elif picture.mode != "I":
         top = 255
         if depth == 16 and 0 < high < 64 and bits != 16:
             raise ValueError(
@@ -197,7 +221,7 @@ def _top(values: NDArray, depth: int, bits: int | None, path: Path) -> int:
                 f"{path} reaches {high} of the {top} that its {depth} bits can hold: pass bits={guess} if that is what the "
                 f"camera has, bits={depth} if the picture is truly so dark."
             )
-    if not (low >= 0 and high <= top):  # NaN fails as well
+    if not (low >= 0 and high <= top):
         raise ValueError(
             f"{path} has values from {low:.6g} to {high:.6g}, outside the range of its type, 0 to {top}; save it as an "
             "8- or 16-bit PNG, or pass the bits it has."
@@ -210,8 +234,7 @@ def _top(values: NDArray, depth: int, bits: int | None, path: Path) -> int:
 
 def levels(path: Path) -> NDArray:
     """Read the values of a mask as they stand in its file: (H,W) or (H,W,3), upright."""
-    with opened(path) as picture:
-        return np.asarray(_plain(picture))
+    return np.asarray(_plain(opened(path)[0]))
 
 
 def fit_mask(mask: Tensor, path: Path, original: Size, size: Size, empty: bool = False) -> Tensor:
@@ -226,13 +249,20 @@ def fit_mask(mask: Tensor, path: Path, original: Size, size: Size, empty: bool =
         raise ValueError(f"{path} is {came}, its image is {original}{turned}; mask and image must agree.")
     if not empty and not bool(mask.any()):
         raise ValueError(
-            f"{path} marks nothing, and its image is called defective; draw the defect, or move the image to the good ones."
+            f"{path} marks nothing, and its image is called defective; draw the defect, move the image to the good ones, "
+            "or pass empty_masks=True where the reader takes it."
         )
     return resize_mask(mask, size)
 
 
+@checked
 def resize_mask(mask: Tensor, size: Size) -> Tensor:
     """Resize a mask (H,W) bool by nearest neighbour; where nothing is left, mark the pixel that it covers most."""
+    if mask.ndim != 2 or mask.dtype != torch.bool or not mask.numel() or min(size) < 1:
+        raise ValueError(
+            f"mask is {shown(mask)}, size is {size}: expected bool (H,W), and sides of 1 or more."
+        )
+    check_room("the resized mask", *size)
     if mask.shape == size:
         return mask
     small = functional.interpolate(mask[None, None].byte(), size, mode="nearest-exact")[0, 0] > 0
@@ -258,43 +288,47 @@ def tell_inverted(masks: Mapping[Path, Tensor]) -> None:
 # Files ----------------------------------------------------------------------------------------------------
 
 
-class _Refused(ValueError):
-    """What is said of a file on purpose, beside all that a decoder may trip over."""
-
-
-@contextmanager
-def opened(path: Path, page: int | None = None, goal: Size | None = None) -> Iterator[Image.Image]:
-    """Open one picture file, decoded and upright; `info` gets its "original" size and the "depth" of its channels.
+def opened(path: Path, page: int | None = None, goal: Size | None = None) -> tuple[Image.Image, Size, int]:
+    """Decode one picture file, upright; also return its (height, width) in the file and the bits of its channels.
 
     goal : a size; a large JPEG may be decoded smaller, but not to less than twice that. Raises ValueError, naming
     the file and what is wrong with it.
     """
     _check_file(path)
-    try:
-        # From an open file: by its name, Pillow maps an uncompressed TIFF into memory and garbles one that lies.
-        with path.open("rb") as file, _without_limit(), Image.open(file) as picture:
-            _turn_to(picture, page, path)
+    # From an open file: by its name, Pillow maps an uncompressed TIFF into memory and garbles one that lies.
+    with path.open("rb") as file, _without_limit():
+        with _explained(path):
+            picture = Image.open(file)
+            there, own = getattr(picture, "n_frames", 1), _own_pages(picture)
+        _check_page(page, there, own, path)
+        with _explained(path):
+            picture.seek(page or 0)
             size, depth = (picture.height, picture.width), _depth(picture)
-            if size[0] * size[1] > HUGE:
-                raise _Refused(
-                    f"{path} has {size[0]} × {size[1]} pixels: at most {HUGE / 1e6:.0f} million are read; cut it into parts."
-                )
+        if size[0] * size[1] > HUGE:
+            raise ValueError(
+                f"{path} has {size[0]} × {size[1]} pixels: at most {HUGE / 1e6:.0f} million are read; cut it into parts."
+            )
+        with _explained(path):
             if size[0] * size[1] > LARGE:
                 enough = 2 * max(goal or _affordable(size))
                 picture.draft(None, (enough, enough))
             picture.load()
-            picture.info["original"] = size[::-1] if _upright(picture) else size
-            picture.info["depth"] = depth
-            yield picture
-    except _Refused:
-        raise
+            lying = _turn_upright(picture)
+    return picture, size[::-1] if lying else size, depth
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say of a file what is wrong with it, whatever a decoder trips over."""
+    try:
+        yield
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} cannot be read as an image: it is {_foreign(path)}.") from error
     except MemoryError as error:
         raise ValueError(
-            f"{path} cannot be read as an image: it does not fit into memory; cut it into parts."
+            f"{path} cannot be read as an image: it does not fit into memory; cut it."
         ) from error
-    except Exception as error:  # decoders raise whatever a damaged file makes them trip over
+    except Exception as error:
         raise ValueError(
             f"{path} cannot be read as an image: it is damaged ({error}); copy it again."
         ) from error
@@ -334,28 +368,24 @@ def _without_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _turn_to(picture: Image.Image, page: int | None, path: Path) -> None:
-    """Go to a page; ValueError for a page that is not there, and for None where there are several."""
-    there = getattr(picture, "n_frames", 1)
-    if page is None and _own_pages(picture, there) > 1:
-        raise _Refused(
+def _check_page(page: int | None, there: int, own: int, path: Path) -> None:
+    if page is None and own > 1:
+        raise ValueError(
             f"{path} holds {there} pages: pass page=0 … page={there - 1} for one of them, or save them one a file."
         )
     if page is not None and not 0 <= page < there:
-        raise _Refused(f"{path} has no page {page}: it holds {there}, counted from 0.")
-    if page:
-        picture.seek(page)
+        raise ValueError(f"{path} has no page {page}: it holds {there}, counted from 0.")
 
 
-def _own_pages(picture: Any, there: int) -> int:
+def _own_pages(picture: Any) -> int:
     """Count pages, without the small copies that lie beside a picture: a phone's preview, the levels of a scan."""
+    there = getattr(picture, "n_frames", 1)
     if picture.format != "TIFF" or there == 1:
         return 1 if picture.format == "MPO" else there
     copies = 0
     for number in range(1, there):
         picture.seek(number)
         copies += picture.tag_v2.get(SUBFILE, 0) & 1
-    picture.seek(0)
     return there - copies
 
 
@@ -366,7 +396,7 @@ def _depth(picture: Any) -> int:
     return 16 if picture.mode.startswith("I") or ";16" in str(picture.tile) else 8
 
 
-def _upright(picture: Image.Image) -> bool:
+def _turn_upright(picture: Image.Image) -> bool:
     """Turn a decoded picture as its EXIF orientation says; tell whether height and width have changed places."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a damaged EXIF block has no orientation

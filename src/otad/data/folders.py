@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from otad.checks import checked
 from otad.data import GOOD, Dataset, pair
 from otad.data.files import (
     SUFFIXES,
     fit_mask,
     image_files,
+    inside,
     levels,
     local,
     save,
@@ -31,6 +33,7 @@ from otad.data.files import read_image as read_image  # where it was, for those 
 LICENCE = "user-supplied: see the terms of the data set"
 
 
+@checked
 def categories(root: str | Path) -> list[str]:
     """List the folders in `root` that have a train folder; ValueError if there is none."""
     root = local(root)
@@ -44,6 +47,7 @@ def categories(root: str | Path) -> list[str]:
     return found
 
 
+@checked
 def load(
     root: str | Path,
     category: str,
@@ -174,9 +178,10 @@ def _mask(path: Path) -> Tensor:
 # For tests ------------------------------------------------------------------------------------------------
 
 
+@checked
 def write(dataset: Dataset, root: str | Path, category: str) -> None:
     """Write a data set as 8-bit PNG files in the MVTec AD layout, without ground_truth if it has no masks."""
-    folder = local(root) / category
+    folder = inside(local(root), category)
     for index, image in enumerate(dataset.train):
         save(image, folder / "train" / GOOD / f"{index:03d}.png")
     for index, (image, kind) in enumerate(zip(dataset.test, dataset.kinds, strict=True)):

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from otad.checks import check_room, checked
 from otad.data import GOOD, Dataset, check_images, pair
-from otad.data.files import Size, image_files, local, opened, resize_mask, save, stack, visible
+from otad.data.files import Size, image_files, inside, local, opened, resize_mask, save, stack, visible
 from otad.data.folders import LICENCE
 
 GROUPS = ("logical", "structural")
@@ -33,6 +34,7 @@ CONFIG = "defects_config.json"
 # What an annotation is ------------------------------------------------------------------------------------
 
 
+@checked
 @dataclass(frozen=True)
 class Annotation:
     """One annotated defect of one image; `otad.metrics.auspro` takes it as it takes its own `Defect`.
@@ -63,6 +65,7 @@ class Annotation:
             )
 
 
+@checked
 @dataclass(frozen=True)
 class AnnotatedDataset(Dataset):
     """A data set whose defects are told apart; `masks` is their union, image by image.
@@ -109,8 +112,15 @@ class AnnotatedDataset(Dataset):
         return [index for index, name in enumerate(self.groups) if name in (GOOD, group)]
 
 
+@checked
 def union(defects: Sequence[Sequence[Annotation]], size: tuple[int, int]) -> Tensor:
     """Merge the defects of each image into one mask: (N,H,W) bool."""
+    wrong = [a.mask.shape for found in defects for a in found if a.mask.shape != tuple(size)]
+    if min(size) < 1 or wrong:
+        raise ValueError(
+            f"size is {size}, masks have shapes {[tuple(s) for s in wrong[:5]]}: expected that size."
+        )
+    check_room("the masks", len(defects), *size)
     masks = torch.zeros(len(defects), *size, dtype=torch.bool)
     for mask, found in zip(masks, defects, strict=True):
         for annotation in found:
@@ -139,6 +149,7 @@ class Rule:
         return max(int(threshold * pixels), 1) if self.relative_saturation else min(threshold, pixels)
 
 
+@checked
 def categories(root: str | Path) -> list[str]:
     """List the folders in `root` with a train folder and a configuration; ValueError if there is none."""
     root = local(root)
@@ -150,6 +161,7 @@ def categories(root: str | Path) -> list[str]:
     return found
 
 
+@checked
 def load(root: str | Path, category: str, size: int | tuple[int, int] | None = None) -> AnnotatedDataset:
     """Read one category.
 
@@ -190,6 +202,7 @@ def load(root: str | Path, category: str, size: int | tuple[int, int] | None = N
     return AnnotatedDataset(category, train, test, masks, labels, names, LICENCE, defects, groups, validation)
 
 
+@checked
 def read_rules(path: str | Path) -> dict[int, Rule]:
     """Read a `defects_config.json`: pixel value → rule; ValueError, naming the file, for any other content."""
     path = local(path)
@@ -245,8 +258,8 @@ def _truth(image: Path, rules: dict[int, Rule], original: Size, size: Size) -> l
 
 
 def _annotation(path: Path, rules: dict[int, Rule], original: Size, size: Size) -> Annotation:
-    with opened(path) as picture:
-        mode, values = picture.mode, np.asarray(picture)
+    picture, *_ = opened(path)
+    mode, values = picture.mode, np.asarray(picture)
     if mode not in ("L", "P") or values.shape != original:
         raise ValueError(
             f"{path} is {mode} {values.shape}, its image is {original}; a mask has one 8-bit channel and its "
@@ -269,9 +282,10 @@ def _annotation(path: Path, rules: dict[int, Rule], original: Size, size: Size) 
 # For tests ------------------------------------------------------------------------------------------------
 
 
+@checked
 def write(data: AnnotatedDataset, root: str | Path, category: str, rules: Sequence[Rule]) -> None:
     """Write a data set as 8-bit PNG files in the MVTec LOCO layout, with one rule for each name of a defect."""
-    folder = local(root) / category
+    folder = inside(local(root), category)
     values = {rule.defect_name: rule.pixel_value for rule in rules}
     for split, images in (("train", data.train), ("validation", data.validation)):
         for index, image in enumerate(images):

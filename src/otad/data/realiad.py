@@ -23,8 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from otad.checks import checked
 from otad.data import GOOD, Dataset, pair
-from otad.data.files import fit_mask, levels, local, save, stack, tell_inverted, visible
+from otad.data.files import fit_mask, inside, levels, local, save, stack, tell_inverted, visible
 from otad.data.folders import LICENCE
 
 SPLIT = "realiad_jsons_sv"
@@ -40,6 +41,7 @@ class Entry:
     mask: Path | None
 
 
+@checked
 def categories(root: str | Path, split: str = SPLIT) -> list[str]:
     """List the categories that a split has a JSON file for; ValueError if there is none."""
     folder = _split_folder(local(root), split)
@@ -49,6 +51,7 @@ def categories(root: str | Path, split: str = SPLIT) -> list[str]:
     return found
 
 
+@checked
 def load(
     root: str | Path,
     category: str,
@@ -97,6 +100,7 @@ def load(
     return Dataset(category, images, judged, masks, labels, kinds, LICENCE)
 
 
+@checked
 def read_split(
     root: str | Path, category: str, resolution: int = 1024, split: str = SPLIT
 ) -> dict[str, list[Entry]]:
@@ -127,7 +131,7 @@ def read_split(
 
 def _split_folder(root: Path, split: str) -> Path:
     """The folder of the JSON files: they come in an archive with a folder around them, or without."""
-    places = (root / split, root / "realiad_jsons" / split)
+    places = (inside(root, split), inside(root / "realiad_jsons", split))
     for place in reversed(places):  # realiad_jsons/realiad_jsons before realiad_jsons
         if place.is_dir():
             return place
@@ -173,12 +177,13 @@ def _mask(path: Path, image: Path) -> Tensor:
 # For tests ------------------------------------------------------------------------------------------------
 
 
+@checked
 def write(data: Dataset, root: str | Path, category: str, resolution: int = 1024, split: str = SPLIT) -> None:
     """Write a data set with masks in the layout of Real-IAD: each test picture as C1 and, black, as C2."""
     if data.masks is None:
         raise ValueError(f"{data.name} has image labels only; Real-IAD's layout needs masks.")
     root = local(root)
-    folder = root / f"realiad_{resolution}" / category
+    folder = inside(root / f"realiad_{resolution}", category)
     parts: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
     for index, image in enumerate(data.train):
         path = f"OK/S{index:04d}/{category}_{index:04d}_OK_C1_20240101000000.png"

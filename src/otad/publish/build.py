@@ -16,7 +16,7 @@ from otad.publish.processes import alone, cached_here, command, follow, say, set
 START, DONE = "page started:", "page done:"
 # The lock is ours; a touched file counts as changed; what a killed run left is made again.
 OPTIONS = ["--nolock", "--max-checksum-file-size", "0", "--rerun-incomplete", "--keep-going", "--nocolor"]
-TAIL, WIDTH = 20, 300  # how much of the log is shown where no message of ours says what went wrong
+SHOWN, WIDTH = 20, 300  # how much of the log is shown where no message of ours says what went wrong
 
 
 class BuildError(RuntimeError):
@@ -40,14 +40,14 @@ def book(scale: str, cores: int) -> None:
 
 
 def _refusal(status: int, log: Path, explained: bool) -> str:
-    """Say that there is no new book; where no message of ours said why, show the end of the log."""
+    """Say that there is no new book; where no message of ours said why, show the log around its first error, or its end."""
     message = "the book was not built; the last good one is untouched. Everything said: _build/build.log"
     if explained:
         return message
-    end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
-    return "\n".join(
-        [f"{message}; Snakemake's exit status is {status}, the end:", *(line[:WIDTH] for line in end)]
-    )
+    said = [line[:WIDTH] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    first = next((i for i, line in enumerate(said) if re.search("Error|Exception", line)), len(said))
+    start = max(0, min(first - 5, len(said) - SHOWN))
+    return "\n".join([f"{message}, and there (Snakemake's exit status is {status}):", *said[start:][:SHOWN]])
 
 
 @contextmanager
