@@ -8,6 +8,7 @@ CORES ?= 2
 PYTHON ?= python3
 PORT ?= 8000
 PAGES ?=
+STUDIES ?=
 DATA ?=
 
 VENV := .venv
@@ -65,8 +66,8 @@ portable: env  ## the long runs on an emulated older processor and with two thre
 bench: env  ## time the kernels against the plain version
 	@OMP_NUM_THREADS="$(CORES)" $(PY) -m pytest tests/kernels/bench_rank.py -s
 
-results: env  ## regenerate the long runs of results/, or of PAGES="NN_slug ..." alone
-	@$(PY) -m otad.publish results $(PAGES)
+results: env  ## compute what is missing of studies and the long runs of pages, or of STUDIES="name ..." or PAGES="NN_slug ..." alone
+	@$(PY) -m otad.publish results --scale "$(SCALE)" --cores "$(CORES)" $(STUDIES) $(PAGES)
 
 lint: env  ## ruff, ruff format, types
 	@$(VENV)/bin/ruff check .

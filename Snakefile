@@ -9,6 +9,7 @@ from otad.publish.processes import command
 SCALE = config.get("scale", "laptop")
 THREADS = int(config.get("threads", 1))  # of torch and numba, for each page
 OTAD = "exec " + shlex.join(command("otad.publish.__main__:main"))  # a job ends with this process
+STUDIES = "exec " + shlex.join(command("otad.studies.__main__:main"))
 EXECUTED = f"_build/executed/{SCALE}"
 # Where the data sets of scale "paper" lie; a page is executed again when another folder is named.
 DATA = str(config.get("data", os.environ.get("OTAD_DATA", ""))) if SCALE == "paper" else ""
@@ -35,6 +36,9 @@ def stored(wildcards):
 
 wildcard_constraints:
     page=r"\d\d_\w+",
+    scale=r"\w+",
+    study=r"\w+",
+    job=r"\d+",
 
 
 rule book:
@@ -58,6 +62,17 @@ rule execute:
     shell:
         "{OTAD} execute {wildcards.page} --scale {SCALE:q} {params.data} --threads {threads} "
         "--output {EXECUTED:q}/{wildcards.page}.ipynb"
+
+
+# Cells of a study, about a minute of them; `make results` names the jobs. At paper scale each asks for a GPU.
+rule cells:
+    output:
+        touch("_build/cells/{scale}/{study}/job-{job}.done"),
+    threads: THREADS
+    resources:
+        **({"gpu": 1} if SCALE == "paper" else {}),
+    shell:
+        "{STUDIES} run {wildcards.study} --scale {wildcards.scale} --job {wildcards.job} --threads {threads}"
 
 
 # The HTML is built beside _build/html and replaces it in one step; the marker says that it is whole.

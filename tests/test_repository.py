@@ -23,10 +23,22 @@ ALLOWED = {
     "display": set(),
     "kernels": {"kernels"},
     "methods": {"methods", "features", "transport", "kernels"},
+    "studies": {
+        "studies",
+        "data",
+        "features",
+        "methods",
+        "transport",
+        "metrics",
+        "kernels",
+        "scale",
+        "machine",
+    },
+    "machine": set(),
     "plotting": {"display"},
     "judgement": set(),
     "ledger": {"display", "judgement"},
-    "publish": {"publish", "ledger", "scale"},
+    "publish": {"publish", "ledger", "scale", "machine", "studies"},
 }
 
 

@@ -150,10 +150,14 @@ def recorded(key: str) -> Any:
 
 @dataclass(frozen=True)
 class Stored:
-    """What a long run computed: its value, and the page, command, commit, machine, versions, seconds and date of the run."""
+    """What a long run computed: its value, and the command, commit, machine, versions, seconds and date of the run.
+
+    missing: the cells of a study that nobody has computed yet.
+    """
 
     value: Any
     provenance: dict[str, Any]
+    missing: Sequence[Any] = ()
 
     def sentence(self) -> str:
         """Return where the value comes from, for `say`; the machine is named as well as the run has named it."""
@@ -162,6 +166,7 @@ class Stored:
         return (
             f"Stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
             f"torch {p['versions']['torch']}, commit `{p['commit']}`, {p['date'][:10]}."
+            + (f" **{len(self.missing)} cells are still to be computed.**" if self.missing else "")
         )
 
 
@@ -172,15 +177,31 @@ def store(value: Any) -> None:
     emit({"text/plain": "stored"}, {"stored": {"value": plain}})
 
 
-def stored(page: str) -> Stored:
-    """Return what the long run of a page has stored; ValueError if there is none."""
-    installed = resources.files("otad").joinpath("results", f"{page}.json")
-    checkout = Path(__file__).parents[2] / "results" / f"{page}.json"
+def stored(name: str) -> Stored:
+    """Return what the cells of a study, or the long run of a page, have stored; ValueError if there is none."""
+    installed = resources.files("otad").joinpath("results", f"{name}.json")
+    checkout = Path(__file__).parents[2] / "results" / f"{name}.json"
     place = installed if installed.is_file() else checkout
     if not place.is_file():
-        raise ValueError(f"results/{page}.json does not exist: `make results PAGES={page}` computes it")
+        raise ValueError(f"results/{name}.json does not exist: `make results` computes it")
     found = json.loads(place.read_text(encoding="utf-8"))
+    if "cells" in found:
+        return Stored(found["rows"], _of_cells(found), found["missing"])
     return Stored(found["value"], found["provenance"])
+
+
+def _of_cells(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the provenance of a study: where its cells come from, and what they cost together."""
+    sources = found["sources"]
+    said = {k: " and ".join(dict.fromkeys(str(s[k]) for s in sources)) for k in ("machine", "commit")}
+    return {
+        **said,
+        "command": f"make results STUDIES={found['study']}",
+        "seconds": sum(cell["seconds"] for cell in found["cells"]),
+        "threads": sources[0]["threads"],
+        "versions": sources[0]["versions"],
+        "date": max(s["date"] for s in sources),
+    }
 
 
 def agreement(

@@ -33,8 +33,11 @@ class Defect:
 class Marked(Protocol):
     """What is taken for a defect: a `Defect`, or anything else with its two fields."""
 
-    mask: Array
-    saturation_area: float
+    @property
+    def mask(self) -> Array: ...  # noqa: D102
+
+    @property
+    def saturation_area(self) -> float: ...  # noqa: D102
 
 
 @checked

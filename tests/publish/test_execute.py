@@ -5,10 +5,10 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from otad.publish.machine import model
 
 from otad.publish import expected, records
 from otad.publish.execute import PageError, clean, execute, without_timings, write
-from otad.publish.machine import model
 
 OUTPUT = Path("_build/executed/smoke/10_page.ipynb")
 

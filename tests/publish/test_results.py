@@ -103,9 +103,7 @@ def test_a_renamed_file_counts(committed):
 
 
 def test_a_missing_result_says_how_to_compute_it():
-    with pytest.raises(
-        ValueError, match=r"results/99_none.json does not exist: `make results PAGES=99_none`"
-    ):
+    with pytest.raises(ValueError, match=r"results/99_none.json does not exist: `make results` computes it"):
         ledger.stored("99_none")
 
 

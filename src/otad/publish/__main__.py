@@ -40,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
             )
             step.add_argument("--once", action="store_true", help="do not execute pages twice at smoke scale")
         if name == "results":
-            step.add_argument("pages", nargs="*", help="pages with a long run; none: all of them")
+            step.add_argument("runs", nargs="*", help="studies, and pages with a long run; none: all of them")
+            step.add_argument("--cores", type=int, default=2, help="jobs at a time")
+            step.add_argument("--executor", default="local", help="one of Snakemake's, as slurm")
         if name == "execute":
             step.add_argument("page", help="the page's name, as 10_the_idea_of_fca")
             step.add_argument("--output", type=Path, required=True)
@@ -68,7 +70,7 @@ HELP = {
     "built": "say so if there is no book at this scale",
     "accept": "write the recorded values as the expected ones",
     "portable": "execute long pages on an emulated processor and with two threads, every page twice; compare",
-    "results": "regenerate the long runs",
+    "results": "compute what is missing of studies, and the long runs of pages",
 }
 
 
@@ -120,9 +122,15 @@ def _portable(options: argparse.Namespace) -> None:
 
 
 def _results(options: argparse.Namespace) -> None:
-    from otad.publish.results import compute
+    from otad.publish import cells, results
+    from otad.studies import names
 
-    for path in compute(options.pages, options.scale):
+    results.commit()
+    studies = [name for name in options.runs or names() if name in names()]
+    if studies:
+        cells.compute(studies, options.scale, options.cores, options.executor)
+    others = [name for name in options.runs if name not in studies]
+    for path in results.compute(others, options.scale) if others or not options.runs else []:
         print("wrote", path, flush=True)
 
 

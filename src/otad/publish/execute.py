@@ -4,13 +4,11 @@ import copy
 import json
 import logging
 import os
-import platform
 import resource
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +18,15 @@ from nbformat.v4 import new_code_cell
 from papermill.exceptions import PapermillExecutionError
 
 from otad import scale as scales
+from otad.machine import versions
 from otad.publish.notebooks import checked_parameters, read, renumber, to_bytes
 from otad.publish.processes import settle
 
 # A kernel is given ports that were free a moment before; with two pages starting at once, another may have taken one.
 NEVER_STARTED, STARTS, START_TIMEOUT = "Kernel died before replying", 3, 300
-VERSIONS = ("otad", "numpy", "torch", "torchvision", "pot", "scikit-learn", "umap-learn", "matplotlib")
-
 
 # Asked of the kernel that has computed, after the page's last cell.
-MACHINE = "from otad.publish.machine import machine\nprint(machine(), end='')"
+MACHINE = "from otad.machine import machine\nprint(machine(), end='')"
 
 
 class PageError(RuntimeError):
@@ -62,7 +59,7 @@ def execute(
         "threads": threads,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": "".join(o.text for o in asked.outputs if o.get("name") == "stdout"),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+        "versions": versions(),
     }
     write(output, to_bytes(clean(executed)))
     write(output.with_suffix(".json"), json.dumps(cost, indent=1).encode())

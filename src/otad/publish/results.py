@@ -32,11 +32,11 @@ def compute(names: Sequence[str], scale: str) -> Iterator[Path]:
                 f"{name!r} has no long run; the pages that have one are {', '.join(known) or 'none'}"
             )
     for page in names or known:
-        commit = _commit()  # of the code that runs, not of what is edited meanwhile
+        revision = commit()  # of the code that runs, not of what is edited meanwhile
         notebook = root() / "_build" / "results" / f"{page}.ipynb"
         cost = execute(page, scale, notebook, long=True)
         stored = _stored(notebook)
-        provenance = {**cost, "commit": commit, "command": f"make results PAGES={page}"}
+        provenance = {**cost, "commit": revision, "command": f"make results PAGES={page}"}
         target = root() / "results" / f"{page}.json"
         write(target, _lines({"provenance": provenance, "value": stored}))
         yield target
@@ -63,7 +63,7 @@ def _lines(result: dict[str, Any]) -> bytes:
     return f'{{\n "provenance": {provenance},\n "value": [\n  {rows}\n ]\n}}\n'.encode()
 
 
-def _commit() -> str:
+def commit() -> str:
     """Return the commit that runs; ValueError if something else would run, "unknown" outside a repository."""
     status = _git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z")
     edited = [line[3:] for line in status.split("\0") if counts(line)]

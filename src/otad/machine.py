@@ -3,11 +3,26 @@
 import os
 import platform
 import re
+import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 # Variables that take instruction sets or code paths away; a processor can be emulated with them.
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR")
+
+PACKAGES = ("otad", "numpy", "torch", "torchvision", "pot", "scikit-learn", "umap-learn", "matplotlib")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def commit() -> str:
+    """Return the commit of the repository that this process works in, "-dirty" if tracked files differ; "unknown" outside one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def machine() -> str:

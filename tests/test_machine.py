@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from otad.publish.machine import machine, model
+from otad.machine import machine, model
 
-ASK = "import numpy.linalg, torch\nfrom otad.publish.machine import machine\nprint(machine())"
+ASK = "import numpy.linalg, torch\nfrom otad.machine import machine\nprint(machine())"
 
 
 def _asked(**limits):
