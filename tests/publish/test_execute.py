@@ -161,6 +161,19 @@ def test_a_timed_verdict_keeps_its_direction_and_its_bounds(book):
     assert expected.differences("smoke") == ["x (10_page): 0.05 is outside [0.1, 2]"]
 
 
+def test_a_claim_that_needs_another_machine_may_be_judged_there(book):
+    undecided = {"claim": "fca-16", "verdict": "inconclusive", "kind": "undecided"}
+    measured = {"claim": "fca-16", "verdict": "holds", "kind": "margins", "n": 5, "mean": 0.2}
+    _recorded(undecided)
+    expected.accept("smoke")
+    _recorded({**measured, "timed": [-0.5, 0.5]})
+    assert expected.differences("smoke") == []
+    _recorded(measured)  # a word about anything but time is a change
+    assert expected.differences("smoke") != []
+    _recorded({**measured, "timed": [-0.5, 0.5], "mean": 0.7})
+    assert expected.differences("smoke") == ["x (10_page): 0.7 is outside [-0.5, 0.5]"]
+
+
 def test_what_lies_beyond_the_spread_is_listed(book):
     value = {"rows": 3, "trained": 2, "spreads": 3.4, "gap": 8.9, "beyond": ["image of RD, 100: too far"]}
     _recorded(value, key="agreement 10", timing=True)

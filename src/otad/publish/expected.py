@@ -116,8 +116,8 @@ def notices(scale: str) -> list[str]:
 
 
 def _undecided(was: Any, got: Any) -> bool:
-    """Tell whether two verdicts about time differ only in that one of them is inconclusive."""
-    timed = all(isinstance(v, dict) and "timed" in v for v in (was, got))
+    """Tell whether two verdicts about time differ only in that one of them is inconclusive, or that one machine could not judge."""
+    timed = all(isinstance(v, dict) and ("timed" in v or v.get("kind") == "undecided") for v in (was, got))
     return timed and "inconclusive" in (was["verdict"], got["verdict"]) and was["claim"] == got["claim"]
 
 
