@@ -1,12 +1,18 @@
-# Matter Out of Place: every page executed, then the book. `make book` runs this; on a cluster:
+# Matter Out of Place: every page executed, then the book. `make book` runs this; on a cluster, with the extra `cluster`:
 #   snakemake --executor slurm --jobs 20 --config scale=laptop
-import sys
+import os
+import shlex
 from pathlib import Path
+
+from otad.publish.processes import command
 
 SCALE = config.get("scale", "laptop")
 THREADS = int(config.get("threads", 1))  # of torch and numba, for each page
-OTAD = f"{sys.executable} -m otad.publish"
+OTAD = "exec " + shlex.join(command("otad.publish.__main__:main"))  # a job ends with this process
+STUDIES = "exec " + shlex.join(command("otad.studies.__main__:main"))
 EXECUTED = f"_build/executed/{SCALE}"
+# Where the data sets of scale "paper" lie; a page is executed again when another folder is named.
+DATA = str(config.get("data", os.environ.get("OTAD_DATA", ""))) if SCALE == "paper" else ""
 
 
 def sources(folder, pattern):
@@ -15,7 +21,7 @@ def sources(folder, pattern):
 
 PAGES = [Path(name).stem for name in sources("notebooks", "[0-9]*.py")]
 PACKAGE = [name for name in sources("src/otad", "*.*") if "/publish/" not in name] + ["requirements.txt"]
-EXECUTION = ["src/otad/publish/notebooks.py", "src/otad/publish/execute.py"]
+EXECUTION = [f"src/otad/publish/{name}.py" for name in ("notebooks", "execute", "processes")]
 PROSE = sources("book", "*.*") + sources("src/otad/publish", "*.*") + ["_config.yml", "_toc.yml", "CONTRIBUTING.md"]
 
 
@@ -30,6 +36,9 @@ def stored(wildcards):
 
 wildcard_constraints:
     page=r"\d\d_\w+",
+    scale=r"\w+",
+    study=r"\w+",
+    job=r"\d+",
 
 
 rule book:
@@ -47,9 +56,23 @@ rule execute:
         stored=stored,
     output:
         f"{EXECUTED}/{{page}}.json",
+    params:
+        data=f"--data {shlex.quote(DATA)}" if DATA else "",
     threads: THREADS
     shell:
-        "{OTAD} execute {wildcards.page} --scale {SCALE} --threads {threads} --output {EXECUTED}/{wildcards.page}.ipynb"
+        "{OTAD} execute {wildcards.page} --scale {SCALE:q} {params.data} --threads {threads} "
+        "--output {EXECUTED:q}/{wildcards.page}.ipynb"
+
+
+# Cells of a study, about a minute of them; `make results` names the jobs. At paper scale each asks for a GPU.
+rule cells:
+    output:
+        touch("_build/cells/{scale}/{study}/job-{job}.done"),
+    threads: THREADS
+    resources:
+        **({"gpu": 1} if SCALE == "paper" else {}),
+    shell:
+        "{STUDIES} run {wildcards.study} --scale {wildcards.scale} --job {wildcards.job} --threads {threads}"
 
 
 # The HTML is built beside _build/html and replaces it in one step; the marker says that it is whole.
@@ -62,4 +85,4 @@ rule html:
     params:
         scale=SCALE,
     shell:
-        "{OTAD} html --scale {params.scale}"
+        "{OTAD} html --scale {params.scale:q}"

@@ -19,9 +19,7 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 0
-mvtec_root = (
-    ""  # at scale "paper": a folder with MVTec AD or anything in its layout
-)
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
 import tempfile
@@ -36,9 +34,13 @@ from torch.nn import functional as F
 
 from otad import ledger, metrics, plotting
 from otad.data import defects, folders, photographs, solar, textures
+from otad.data.locations import location
 from otad.features import handcrafted
 from otad.features.pretrained import efficientnet_lite0
 from otad.scale import device, pick
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 # %% [markdown]
 # ## Five materials that never existed
@@ -293,8 +295,8 @@ with tempfile.TemporaryDirectory() as root:
         folders.load(root, "wood")
     except ValueError as error:
         complaint = str(error).replace(root, "ROOT")
-if scale == "paper" and mvtec_root:
-    own = folders.load(mvtec_root, folders.categories(mvtec_root)[0], size=256)
+if scale == "paper":
+    own = folders.load(MVTEC, folders.categories(MVTEC)[0], size=256)
 print(
     len(own.train),
     "normal,",

@@ -18,13 +18,13 @@
 # the histogram the average is slightly worse than 100 or all references. **fca-05**: the median costs as much as one random
 # reference, and all references thousands of times more. **fca-07**: time grows linearly with the number of references.
 # **fca-15**: nearest neighbours cost about seven times a single reference. **fca-16**: in the end the network takes most of the time.
-# The paper names neither the pictures nor the features of its Table 2. Ours are others in any case: this tests the claims on other
+# (The last two speak of a GPU: without one they are measured and not judged.) The paper names neither the pictures nor the features of its Table 2. Ours are others in any case: this tests the claims on other
 # data and reproduces no printed value.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
-seed = 200  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
-data_root = ""  # a folder in the layout of MVTec AD; empty: the textures that come with the package
+seed = 300  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
 import math
@@ -39,6 +39,7 @@ import torch.nn.functional as F
 
 from otad import ledger, plotting
 from otad.data import defects, folders, photographs, textures
+from otad.data.locations import location
 from otad.features.handcrafted import minmax, random_kernels
 from otad.features.pretrained import efficientnet_lite0, vgg19, wide_resnet50_2
 from otad.methods.fca import FCA, patch_weights
@@ -46,6 +47,9 @@ from otad.methods.matching import gaussian, reference_values
 from otad.methods.patch_statistics import histogram, sample_weighted_wasserstein
 from otad.metrics import aupro
 from otad.scale import device, pick
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 COLOR = {"histogram": GREEN, "SWW": RED, "FCA": BLUE}
@@ -63,14 +67,15 @@ COLOR = {"histogram": GREEN, "SWW": RED, "FCA": BLUE}
 # of the second smallest, and so on. By Eq. 7 no other single reference has a smaller sum of distances to all patches.
 #
 # Lengths as on page 11: features at every fourth pixel, a patch of the same share of the picture as the paper's
-# $25 \times 25$ in $256 \times 256$, widths of the Gaussians in proportion.
+# $25 \times 25$ in $256 \times 256$, widths of the Gaussians in proportion. The smoothing of Eq. 6, a fifth of a sample by
+# then, would move nothing and is left out: FCA is Eq. 5 here.
 
 # %%
 side = pick(scale, smoke=64, laptop=160, paper=256)  # of the images, in pixels
 T = pick(scale, smoke=3, laptop=5, paper=25)  # side of a patch, in samples
 KS = (1, 3, 10, 100)  # random references
 border = round(0.1 * side)  # pixels left out at each side when scoring
-sigma_w, sigma_p, sigma_s = 6 * T / 25, 3 * T / 25, 1 * T / 25
+sigma_w, sigma_p, sigma_s = 6 * T / 25, 3 * T / 25, 1.0 if T == 25 else None
 
 net = (
     vgg19(stages=(1,), device=device())
@@ -79,19 +84,20 @@ net = (
 )
 
 # %% tags=["hide-input"]
-n_seeds = pick(scale, smoke=2, laptop=5)
+n_seeds = pick(scale, smoke=2, laptop=10)
+n_clocked = pick(scale, smoke=2, laptop=5)  # seeds of the claims about time
 n_kinds = pick(scale, smoke=1, laptop=3)  # defects a texture and seed
 names = list(textures.NAMES) + list(photographs.NAMES)
 if scale == "smoke":
     names = [textures.NAMES[2], photographs.NAMES[2]]
-if data_root:
+if scale == "paper":
     names = list(textures.NAMES)  # MVTec AD has classes of the same names
 
 
 def load(name, s):
     """Test images (N,3,side,side), masks and kinds of one texture and seed."""
-    if data_root:
-        data, part = folders.load(data_root, name, size=side), (s - seed)
+    if scale == "paper":
+        data, part = folders.load(MVTEC, name, size=side), (s - seed)
         return (
             data.test[part::n_seeds],
             data.masks[part::n_seeds],
@@ -241,7 +247,7 @@ def to_centre(errors, order, shape, weights):
 
 
 def to_members(errors, order, shape, weights):
-    """FCA, Eq. 6: each error back to its pixel, smoothed and weighted, summed over channels; (h,w)."""
+    """FCA, Eq. 5 or 6, as the weights are: each error back to its pixel, weighted, summed over channels; (h,w)."""
     (h, w), size = shape, round(len(weights) ** 0.5)
     by_pixel = torch.empty_like(errors).scatter_(-1, order, errors).sum(dim=0)
     padded = F.fold(
@@ -373,7 +379,8 @@ plotting.show(
 # Every texture, seed, statistic and reference, with the same draw of patches for all three statistics. Pictures, sizes, widths and
 # border are chosen as on page 11: a seed draws, for each of eight textures, a good picture and three with fresh damage, half of
 # the six kinds. That was checked on seeds 0, 1 and 7; a run with smaller and fewer pictures on seeds 100 to 104 was dropped as
-# too noisy to decide anything. The verdicts use seeds from 200 on, which nobody had looked at. A tenth is cut off at each
+# too noisy to decide anything, and the inequalities below were last changed after a look at seeds 200 to 204. The verdicts use seeds from 300 on,
+# which nobody had looked at. A tenth is cut off at each
 # side before scoring: page 16 shows that on whole images one scores mostly the treatment of the border.
 
 # %%
@@ -408,7 +415,7 @@ card = {
     "pictures": f"{len(names)} textures x {n_seeds} seeds x {len(images)} pictures of {side} x {side} pixels",
     "features": f"{net.name}, {net.weights}, stride {net.strides[0]}: {f.shape[0]} x {f.shape[1]} x {f.shape[2]}",
     "patch T": f"{T} samples, {100 * T * net.strides[0] / side:.0f} % of the side",
-    "widths, in samples": f"sigma_w = {sigma_w:.1f}, sigma_p = {sigma_p:.1f}, sigma_s = {sigma_s:.1f}",
+    "widths, in samples": f"sigma_w = {sigma_w:.1f}, sigma_p = {sigma_p:.1f}, sigma_s = {sigma_s or 'none (Eq. 5)'}",
     "histogram": "10 bins, average histogram as aggregate",
     "SWW, FCA": "aggregate: median of ranks over tiles of stride T, as the authors' code; ties by index: only mirrored pixels tie, and these are cropped",
     "random references": "drawn from the N patches of the same picture, without repetition; smaller sets are part of larger ones",
@@ -542,8 +549,9 @@ ledger.say(
 # %% [markdown]
 # ## Three claims about scores
 #
-# Each claim is a list of inequalities and holds only if all do; a seed's margin is the smallest of them. The same inequalities are asked of the
-# printed table.
+# Each claim is a list of inequalities, each with one margin a seed. It holds if the interval of every one lies above zero, and fails here if one
+# lies below after an adjustment for their number. "With shrinking gains" is an inequality as well: each step of the table must gain less than the
+# one before. The same inequalities are asked of the printed table.
 
 
 # %%
@@ -560,6 +568,13 @@ def inequalities(v):
             f"{name}: {b} over {a.split()[1]}": v[name, b] - v[name, a]
             for name in STATISTICS
             for a, b in pairwise(random)
+        }
+        | {
+            f"{name}: gain to {b} over gain to {c}": 2 * v[name, b]
+            - v[name, a]
+            - v[name, c]
+            for name in STATISTICS
+            for a, b, c in zip(random, random[1:], random[2:], strict=False)
         },
         "fca-08": {
             f"histogram: {r} over average": v["histogram", r]
@@ -575,19 +590,17 @@ gaps = {
 in_print = inequalities(published["PRO"])
 
 
+DELTA = (
+    1.0  # points of PRO: the smallest difference that would matter, as on page 11
+)
+DELTA_REASON = "as two laboratories print PRO values of one method on the same pictures farther apart (PatchCore in Table 3)"
+
+
 def reason(claim):
-    """What decided the verdict, in words made of the results."""
-    ends = {n: ledger.t_interval(gaps[claim][n].tolist()) for n in gaps[claim]}
-    sure = [n for n in ends if ends[n][1] > 0]
-    wrong = [n for n in ends if ends[n][2] < 0]
-    worst = min(ends, key=lambda n: ends[n][0])
-    text = f"{len(sure)} of {len(ends)} inequalities hold by themselves, {len(wrong)} reversed"
-    text += f" ({'; '.join(wrong)})" if wrong else ""
-    mean, low, high = ends[worst]
-    text += f"; the closest or worst is {worst}, {mean:+.2f} points [{low:+.2f}, {high:+.2f}]. "
+    """What the printed table says."""
     least = min(in_print[claim].values())
     word = "agrees with" if least > 0 else "contradicts"
-    return text + f"The paper's own table {word} the claim ({least:+.2f})."
+    return f"The paper's own table {word} the claim ({least:+.2f})."
 
 
 other_data = (
@@ -595,7 +608,7 @@ other_data = (
 )
 resampling = (
     "seed: a disjoint part of the test images"
-    if data_root
+    if scale == "paper"
     else "seed: fresh pictures, defects and draws of references on a fixed panel of textures; photographs overlap between seeds"
 )
 
@@ -606,7 +619,7 @@ whole = {
 }
 ledger.verdict(
     "fca-04",
-    gaps["fca-04"].min(axis=1).tolist(),
+    gaps["fca-04"].to_dict("list"),
     resampling,
     unit="points of PRO",
     why=reason("fca-04")
@@ -614,28 +627,30 @@ ledger.verdict(
     + " and ".join(f"{whole[name]:+.2f} ({name})" for name in whole)
     + ". Eq. 7 promises the smallest sum of distances; that this is the best detector, it does not."
     + other_data,
+    smallest_effect=DELTA,
+    effect_reason=DELTA_REASON,
 )
 
 # %%
-shrinking = [
-    all(later < earlier for earlier, later in pairwise(steps))
-    for steps in gains.values()
-]
 ledger.verdict(
     "fca-06",
-    gaps["fca-06"].min(axis=1).tolist(),
+    gaps["fca-06"].to_dict("list"),
     resampling,
     unit="points of PRO",
-    why=f"{reason('fca-06')} Mean gains shrink from step to step for {sum(shrinking)} of {len(shrinking)} statistics.{other_data}",
+    why=reason("fca-06") + other_data,
+    smallest_effect=DELTA,
+    effect_reason=DELTA_REASON,
 )
 
 # %%
 ledger.verdict(
     "fca-08",
-    gaps["fca-08"].min(axis=1).tolist(),
+    gaps["fca-08"].to_dict("list"),
     resampling,
     unit="points of PRO",
-    why=reason("fca-08") + other_data,
+    why=reason("fca-08")
+    + f" How slight it is the claim does not say: {gaps['fca-08'].mean().min():.1f} points here, {min(in_print['fca-08'].values()):.1f} in print."
+    + other_data,
 )
 
 # %% [markdown]
@@ -643,7 +658,7 @@ ledger.verdict(
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(
-    1, 3, figsize=(9.5, 3.9), layout="constrained", width_ratios=(1, 1, 1)
+    1, 3, figsize=(9.5, 4.8), layout="constrained", width_ratios=(1, 1, 1)
 )
 for ax, (claim, columns) in zip(axes, gaps.items(), strict=True):
     for place, name in enumerate(reversed(list(columns))):
@@ -681,7 +696,8 @@ plotting.show(
 torch.set_num_threads(1)
 wide = pick(scale, smoke=48, laptop=256)  # side of the map
 T_clock, repeats = 3, pick(scale, smoke=1, laptop=3)
-w_clock, p_clock, s_clock = (6 * T_clock / 25, 3 * T_clock / 25, T_clock / 25)
+STEP = {"histogram": (100, 1000), "SWW": (10, 100), "FCA": (10, 100)}  # for fca-07
+w_clock, p_clock, s_clock = 6 * T_clock / 25, 3 * T_clock / 25, None  # Eq. 5
 
 
 def noise(*shape):
@@ -730,7 +746,7 @@ def measure(s, wide=wide):
     def drawn(which, k=1):
         return reference_values(f, T_clock, which, k, seed=s)
 
-    for k in KS:
+    for k in sorted({*KS, *STEP["histogram"]}):
         spent["histogram", k] = seconds(
             lambda k=k: histogram(f, T_clock, w_clock, 10, "random", k, s)
         )
@@ -742,7 +758,7 @@ def measure(s, wide=wide):
     )
     for name in CLOCKED:
         for k in KS:
-            again = repeats if k < 10 else 1
+            again = repeats if k < 100 else 1
             spent[name, k] = seconds(
                 lambda k=k, name=name: loop(f, name, drawn("random", k)), again
             )
@@ -762,7 +778,7 @@ def measure(s, wide=wide):
 
 
 _ = measure(seed, 32)  # warm up: what is compiled or loaded for the first time
-clocked = pd.DataFrame([measure(s) for s in range(seed, seed + n_seeds)])
+clocked = pd.DataFrame([measure(s) for s in range(seed, seed + n_clocked)])
 
 # %% [markdown]
 # A straight line $t = a + b\,k$ through the four times: $a$ is what all references share (the sort, or the blurred votes of a histogram), $b$ is the price of
@@ -862,7 +878,7 @@ def grid(values, short):
 
 plotting.table(
     grid(multiples, lambda v: f"{v:,.0f}" if v >= 100 else f"{v:.1f}"),
-    caption=f"Table 2, time as a multiple of that with one aggregate ({wide} × {wide} map, {n_seeds} seeds)",
+    caption=f"Table 2, time as a multiple of that with one aggregate ({wide} × {wide} map, {n_clocked} seeds)",
     shows=["fca Table 2"],
     timing=True,
 )
@@ -1040,7 +1056,7 @@ FCA(patch_size=3).score_features(
     noise(2, 8, 9)
 )  # compile, if anything is to be compiled
 FCA(patch_size=9).score_features(noise(2, 9, 9))
-parts = pd.DataFrame([clocked_at_320(s) for s in range(seed, seed + n_seeds)])
+parts = pd.DataFrame([clocked_at_320(s) for s in range(seed, seed + n_clocked)])
 single = parts["network"] + parts["sort"] + parts["a reference"]
 knn = (
     parts["network"]
@@ -1091,40 +1107,61 @@ ledger.say(
 # %% [markdown]
 # ## Four claims about time
 #
-# A margin is a logarithm where a claim bounds a ratio, so that twice too much weighs as half too little: zero at the bound, 0.7 at twice
-# the bound. **fca-05**: the median within a factor of 1.25 of one random reference, and all (by the line, $N = 65{,}536$) above 1000 times
-# the median, for SWW and FCA. **fca-07**: $(R^2 - 0.99) / 0.01$, and the intercept as a share of the time for one reference, for all three statistics.
-# **fca-15**: distance inside the band from 4 to 10. **fca-16**: the network's share less one half, at $T = 3$ and $T = 9$. These limits were
-# fixed before seed 100 was run. What varies between the five runs is mostly the machine, so the intervals say little about *other* machines.
+# Each of their parts is an inequality. Where a part bounds a ratio its margin is a logarithm, so that twice too much weighs as half too little: zero at
+# the bound, 0.7 at twice the bound. **fca-05**, for SWW and FCA: the median within a factor of 1.25 of one random reference, either way, and all (by the
+# line, $N = 65{,}536$) above 1000 times the median. **fca-07**, for all three statistics: a non-zero cost that all references share, the line's $a$ as a share
+# of the time for one; and beyond it a price that grows with the *first* power of their number. A good fit of a line does not say that: it fits
+# $k^{0.7}$ nearly as well. So we take the exponent over a tenfold step, $\log\frac{t_{10k} - t_1}{t_k - t_1} / \log\frac{10k - 1}{k - 1}$, in which what is
+# shared cancels: 1 for a line, and between 0.9 and 1.1 ten times the references cost 8 to 13 times as much. The step is from 10 to 100 references, for the
+# histogram from 100 to 1000, as its references are so cheap that ten of them hide in the jitter of the clock. **fca-15**: a ratio between 4 and 10. **fca-16**: the
+# network's share above one half, at $T = 3$ and at $T = 9$. These limits were
+# fixed before seed 300 was run. What varies between the five runs is mostly the machine, so the intervals say little about *other* machines.
 
 # %% tags=["hide-input", "timing"]
-on = (
-    "one CPU thread"
-    if not torch.cuda.is_available()
-    else torch.cuda.get_device_name()
-)
-margins = {claim: [] for claim in ("fca-05", "fca-07", "fca-15", "fca-16")}
-for i, row in clocked.iterrows():
-    both = [
-        (
-            math.log(1.25) - abs(math.log(row[name, "aggregate"] / row[name, 1])),
-            math.log(lines.loc[(name, i), "all"] / row[name, "aggregate"] / 1000),
-        )
-        for name in ("SWW", "FCA")
-    ]
-    margins["fca-05"].append(min(min(pair) for pair in both))
-    margins["fca-07"].append(
-        min(
-            min(
-                (lines.loc[(name, i), "R2"] - 0.99) / 0.01,
-                lines.loc[(name, i), "a"] / row[name, 1],
-            )
-            for name in STATISTICS
-        )
+on_gpu = device().type == "cuda"
+on = torch.cuda.get_device_name() if on_gpu else "one CPU thread"
+CLOSE, STRAIGHT = 1.25, 0.1
+
+
+def exponent(name):
+    """For each seed the power of k with which the price of more references grows."""
+    k, more = STEP[name]
+    once, few, many = (clocked[name, n] for n in (1, k, more))
+    return np.log((many - once) / (few - once).clip(lower=1e-9)) / math.log(
+        (more - 1) / (k - 1)
     )
-for ratio, (_, share) in zip(knn_ratio, shares.iterrows(), strict=True):
-    margins["fca-15"].append(min(math.log(ratio / 4), math.log(10 / ratio)))
-    margins["fca-16"].append(share.min() - 0.5)
+
+
+powers = pd.DataFrame({name: exponent(name) for name in STATISTICS})
+margins = {"fca-05": {}, "fca-07": {}}
+for name in ("SWW", "FCA"):
+    apart = np.log(clocked[name, "aggregate"] / clocked[name, 1])
+    margins["fca-05"] |= {
+        f"{name}: median at most {CLOSE} times one reference": math.log(CLOSE)
+        - apart,
+        f"{name}: one reference at most {CLOSE} times the median": math.log(CLOSE)
+        + apart,
+        f"{name}: all over 1000 times the median": np.log(
+            lines.loc[name, "all"] / clocked[name, "aggregate"] / 1000
+        ),
+    }
+for name in STATISTICS:
+    margins["fca-07"] |= {
+        f"{name}: exponent above {1 - STRAIGHT:g}": powers[name] - (1 - STRAIGHT),
+        f"{name}: exponent below {1 + STRAIGHT:g}": 1 + STRAIGHT - powers[name],
+        f"{name}: shared cost above zero": lines.loc[name, "a"] / clocked[name, 1],
+    }
+margins = {
+    claim: {name: values.tolist() for name, values in named.items()}
+    for claim, named in margins.items()
+}
+for name in STATISTICS:
+    ledger.record(
+        f"p12_power_{name.lower()}",
+        powers[name].mean(),
+        timing=True,
+        bounds=(0.5, 2),
+    )
 same = {
     name: float((clocked[name, "aggregate"] / clocked[name, 1]).mean())
     for name in ("SWW", "FCA")
@@ -1148,7 +1185,7 @@ ledger.verdict(
     "fca-05",
     margins["fca-05"],
     again,
-    timing=True,
+    timing=(-1.4, 1.4),
     unit="(logarithm of a ratio)",
     why=f"On {on}: the median takes {same['SWW']:.2f} (SWW) and {same['FCA']:.2f} (FCA) times one random reference; all, by the measured line, "
     f"{all_over['SWW']:,.0f} and {all_over['FCA']:,.0f} times the median. True of the loop only: "
@@ -1162,36 +1199,51 @@ ledger.verdict(
     "fca-07",
     margins["fca-07"],
     again,
-    timing=True,
-    why=f"On {on}: R² is at least {lines['R2'].min():.4f} over statistics and seeds, and the shared cost at least "
+    timing=(-0.5, 1.0),
+    unit="(exponent, or share of the time for one reference)",
+    why=f"On {on}: mean exponents {', '.join(f'{powers[name].mean():.2f} ({name})' for name in STATISTICS)}; R² is at least {lines['R2'].min():.4f}, "
+    f"and the shared cost at least "
     f"{min(lines.loc[(name, i), 'a'] / clocked[name, 1][i] for name, i in lines.index):.0%} of the time for one reference, without the features, which "
     f"would add to it. In print R² is {old_fit['histogram']:.4f} (histogram), {old_fit['SWW']:.4f} and {old_fit['FCA']:.4f}.",
 )
 
 # %% tags=["timing"]
-ledger.verdict(
-    "fca-15",
-    margins["fca-15"],
-    again,
-    timing=True,
-    unit="(logarithm of a ratio)",
-    why=f"On {on}, by the plain loop, the ratio is {knn_ratio.mean():,.0f}; the print's own seconds give {print_knn:g} / {print_one:g} = {print_knn / print_one:.1f}. One reference takes "
+no_gpu = "the claim's times are those of a GPU, and this page ran without one"
+spoken = (
+    f"On {on}, by the plain loop, the ratio is {knn_ratio.mean():,.0f}; the print's own seconds give {print_knn:g} / {print_one:g} = {print_knn / print_one:.1f}. One reference takes "
     f"{parts['a reference'].mean() / single.mean():.0%} of a picture's time here, and 1600 of them cannot cost seven pictures unless one costs under half a percent, "
-    "as the printed times imply. A GPU may hide most of a reference behind the start-up of its kernels; that is a guess, not measured on one yet.",
+    "as the printed times imply. A GPU may hide most of a reference behind the start-up of its kernels; that is a guess."
 )
+if on_gpu:
+    ledger.verdict(
+        "fca-15",
+        {"KNN over one reference": np.log(knn_ratio).tolist()},
+        again,
+        timing=(0.0, 8.0),
+        unit="(logarithm of a ratio)",
+        why=spoken,
+        band=(math.log(4), math.log(10)),
+    )
+else:
+    ledger.undecided("fca-15", no_gpu, spoken)
 
 # %% tags=["timing"]
-ledger.verdict(
-    "fca-16",
-    margins["fca-16"],
-    again,
-    timing=True,
-    unit="(share of time)",
-    why=f"On {on}, the network is the paper's, with random weights: {shares[3].mean():.0%} of the time at T = 3, {shares[9].mean():.0%} at T = 9. The claim "
+spoken = (
+    f"On {on}, the network is the paper's, with random weights: {shares[3].mean():.0%} of the time at T = 3, {shares[9].mean():.0%} at T = 9. The claim "
     "needs more than half for both patches of the paper. From T = 3 to T = 9 the network costs the same and FCA "
-    f"{(parts['FCA, T = 9'] / parts['FCA, T = 3']).mean():.1f} times as much. A larger picture changes neither share by much, as both grow with its area. "
-    "The paper measured on a GPU; not measured on one here yet.",
+    f"{(parts['FCA, T = 9'] / parts['FCA, T = 3']).mean():.1f} times as much. A larger picture changes neither share by much, as both grow with its area."
 )
+if on_gpu:
+    ledger.verdict(
+        "fca-16",
+        {f"T = {T}: network over half": (shares[T] - 0.5).tolist() for T in shares},
+        again,
+        timing=(-0.5, 0.5),
+        unit="(share of time)",
+        why=spoken,
+    )
+else:
+    ledger.undecided("fca-16", no_gpu, spoken)
 
 # %% [markdown]
 # ## Paper against code

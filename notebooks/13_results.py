@@ -14,24 +14,24 @@
 #
 # *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Sections 4 and 5, Tables 3, 4
 # and 6. Seven claims are tested. **fca-09**: FCA removes more than 40 % of the error of the earlier zero-shot method. **fca-10**: it
-# localises better than PatchCore with the whole training set. **fca-11**: as a detector of defective *pictures* it is no better than the earlier
-# method. **fca-12**: KNN references never hurt at low resolution and help most where the texture's period is long.
+# localises better than PatchCore with the whole training set. **fca-11**: the gain is in localisation; as a detector of defective *pictures* it is
+# on a par with the earlier method. **fca-12**: KNN references never hurt at low resolution and help most where the texture's period is long.
 # **fca-13**: full resolution with the median beats low resolution with KNN. **fca-14**: FCA leads on three further data sets. **fca-20**: it is for textures and not for
 # objects.
 #
-# The paper has MVTec AD, DTD-Synthetic, the woven fabric textures WFT, and Aitex; so has this page, if you have them and
-# name their folder. Without them it draws its own pictures. Then it tests what the claims *say* on other data, and reproduces no printed value.
+# The paper has MVTec AD, DTD-Synthetic, the woven fabric textures WFT, and Aitex; so has this page at
+# `scale="paper"`. Otherwise it draws its own pictures: then it tests what the claims *say* on other data, and reproduces no printed value.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
-seed = 200  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
-data_root = ""  # a folder that holds mvtec_ad, dtd_synthetic, wft, aitex; empty: textures of the package
+seed = 300  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad, dtd_synthetic, wft, aitex; empty: OTAD_DATA
+long = False  # compute all seeds anew and store them
 
 # %% tags=["hide-input"]
 import time
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,6 +43,7 @@ import yaml
 from otad import ledger, plotting
 from otad.data import fabrics, folders, photographs, resize, solar, textures
 from otad.data.defects import KINDS, damage
+from otad.data.locations import location
 from otad.features.handcrafted import minmax
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.aota import Aota
@@ -52,6 +53,9 @@ from otad.methods.saliency import HistogramContrast, RegionContrast
 from otad.methods.weathering import Weathering
 from otad.metrics import aupro, f1_max, image_auroc, pixel_auroc
 from otad.scale import device, pick
+
+if scale == "paper":
+    PLACES = {g: location(g, data_folder) for g in ("mvtec_ad", *fabrics.CLASSES)}
 
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 
@@ -67,17 +71,13 @@ BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 full = pick(
     scale, smoke=64, laptop=256
 )  # side in pixels; data sets on disk have theirs
-low = pick(scale, smoke=32, laptop=320 if data_root else 96)
+low = pick(scale, smoke=32, laptop=96, paper=320)
 T_full, T_low, sigma_p, sigma_s = pick(scale, smoke=5, laptop=9), 3, 3.0, 1.0
 blur = 4 / 320  # of Aota's map, as a share of the side
 side_of_patchcore = min(full, 256)  # for its blur is 4 pixels there
 
-if scale == "paper":
-    net = wide_resnet50_2(stages=(8,), device=device())
-    net_of_patchcore = wide_resnet50_2(stages=(8, 16), device=device())
-else:
-    net = efficientnet_lite0(stages=(4,), device=device())
-    net_of_patchcore = efficientnet_lite0(stages=(8,), device=device())
+network = wide_resnet50_2 if scale == "paper" else efficientnet_lite0
+net = network(stages=(8,) if scale == "paper" else (4,), device=device())
 
 # %% [markdown]
 # ## Four kinds of pictures
@@ -95,11 +95,8 @@ else:
 # $T = 3$: a patch no longer sees all that is normal.
 
 # %%
-n_seeds = pick(scale, smoke=2, laptop=5, paper=5)
+n_seeds = pick(scale, smoke=2, laptop=10, paper=5)
 n_good, n_kinds = pick(scale, smoke=(1, 1), laptop=(2, 3))  # test pictures a class
-n_dear = pick(
-    scale, smoke=2, laptop=3, paper=5
-)  # seeds with Aota at full resolution
 n_train = pick(scale, smoke=2, laptop=5)  # normal pictures for PatchCore alone
 GROUPS = {
     "procedural": pick(scale, smoke=("wood",), laptop=textures.NAMES),
@@ -108,12 +105,10 @@ GROUPS = {
     "cells": solar.CELLS,
 }
 PANEL, LONG, OBJECTS = ("procedural", "photographs"), "weaves", "cells"
-if data_root:
+if scale == "paper":
     OBJECTS = "objects"
     others = [
-        c
-        for c in folders.categories(Path(data_root) / "mvtec_ad")
-        if c not in textures.NAMES
+        c for c in folders.categories(PLACES["mvtec_ad"]) if c not in textures.NAMES
     ]
     GROUPS = (
         {"mvtec_ad": textures.NAMES} | fabrics.CLASSES | {OBJECTS: tuple(others)}
@@ -138,13 +133,14 @@ def kinds_of(group, name, s):
 @lru_cache(maxsize=1)
 def on_disk(group, name):
     if group in fabrics.CLASSES:
-        return fabrics.load(Path(data_root) / group, group, name)
-    return folders.load(Path(data_root) / "mvtec_ad", name)
+        return fabrics.load(PLACES[group], group, name)
+    return folders.load(PLACES["mvtec_ad"], name)
 
 
 def load(group, name, s):
     """Normal images for PatchCore, test images and masks of one class and seed."""
-    if data_root:  # a seed is one of n_seeds disjoint parts of the test images
+    # From disk a seed is one of n_seeds disjoint parts of the test images.
+    if scale == "paper":
         data, part = on_disk(group, name), slice(s - seed, None, n_seeds)
         return data.train, data.test[part], data.masks[part]
     kinds = kinds_of(group, name, s)
@@ -174,7 +170,7 @@ def load(group, name, s):
 first, gallery = {}, {}
 for group, name in [(g, c) for g, classes in GROUPS.items() for c in classes]:
     train, images, masks = load(group, name, seed)
-    if not data_root:  # large data sets are read again
+    if scale != "paper":  # large data sets are read again
         first[group, name] = train, images, masks
     worst = int(masks.flatten(1).sum(1).argmax())
     outline = masks[worst][None, None].float()
@@ -192,7 +188,7 @@ plotting.show(
     fig,
     alt=f"A defective picture of each class, the defect outlined: {', '.join(gallery)}.",
 )
-if not data_root:
+if scale != "paper":
     ledger.say(solar.NOTICE)
 
 # %% [markdown]
@@ -200,7 +196,7 @@ if not data_root:
 #
 # From one picture alone: **FCA** at full resolution; FCA at low resolution; the same with **KNN** references (for each pixel, the
 # quarter of all references that suits it best; ties by raster order, five times faster, and network features hardly have any). **Aota et al.**: local
-# means and nearest neighbours, at low resolution as in their paper, and at full resolution, which nobody printed (for some of the seeds only: it is the dearest of all). **Weathering** by
+# means and nearest neighbours, at low resolution as in their paper, and at full resolution, which nobody printed. **Weathering** by
 # Bellini et al., which asks how old a patch looks. **Saliency**: does a region stand out by its colour (RC), or a colour (HC)?
 # The last two look at pixels, so they get the low resolution.
 
@@ -233,7 +229,7 @@ def look(images):
         return [minmax(net(image)[0])[0] for image in images.to(device()).split(1)]
 
 
-def zero_shot(images, group, dear=True):
+def zero_shot(images, group):
     """Name to maps (N,H,W), each from its image alone."""
     small = resize(images, (low, low))
     coarse = look(small)
@@ -246,7 +242,7 @@ def zero_shot(images, group, dear=True):
     if group in HAS_FULL:
         fine = look(images)
         maps["FCA"] = enlarge(fca(fine, T_full), images)
-        if group in PANEL and dear:
+        if group in PANEL:
             maps["Aota full"] = smooth(
                 enlarge(aota(fine), images), blur * images.shape[-1]
             )
@@ -261,25 +257,78 @@ def zero_shot(images, group, dear=True):
 
 
 # %% [markdown]
-# From normal pictures: **PatchCore**, with one (every patch remembered) and with all there are (a tenth of the patches, chosen greedily). It
-# gets the stride at which it did best when the protocol was settled: 8 alone, where its paper joins 8 and 16. **MAEDAY** hides parts of
-# the picture and has an autoencoder paint them in; its weights come from no package registry, so its row stays printed only (the loader for
-# those who have the weights is `otad.methods.maeday.vit_mae`).
+# From normal pictures: **PatchCore**, with one (every patch remembered) and with all there are (a tenth of the patches, chosen greedily).
+# **MAEDAY** hides parts of the picture and has an autoencoder paint them in; its weights come from no package registry, so its row stays printed
+# only (the loader for those who have the weights is `otad.methods.maeday.vit_mae`).
 
 
 # %%
-def few_shot(train, images, s):
+def few_shot(train, images, s, strides):
+    one = (s - seed) % len(train)
     shots = {
-        "PatchCore 1-shot": (1.0, slice(s - seed, s - seed + 1)),
+        "PatchCore 1-shot": (1.0, slice(one, one + 1)),
         "PatchCore all": (0.1, slice(None)),
     }
     small = resize(images, (side_of_patchcore,) * 2).to(device())
     maps = {}
     for name, (ratio, which) in shots.items():
         normal = resize(train[which], (side_of_patchcore,) * 2).to(device())
-        method = PatchCore(net_of_patchcore, coreset_ratio=ratio, seed=s)
+        method = PatchCore(NETS[strides], coreset_ratio=ratio, seed=s)
         maps[name] = enlarge(method.fit(normal).score(small).maps, images).cpu()
     return maps
+
+
+# %% [markdown]
+# ## The same search for both
+#
+# fca-10 sets FCA against PatchCore, and a comparison of two methods must not be one of two strides. So both try the same sets of strides
+# of the network, on seeds that are not judged, and each gets the one with its highest mean PRO. FCA's patch covers the same share of the picture at every stride
+# ($T = 9$ at stride 4, 5 at 8, 3 at 16), and its maps of several strides are averaged; PatchCore joins the features. The other claims set FCA
+# against Aota's method on the same features, and stay at stride 4. (At scale *paper* each has the strides of its paper.)
+
+# %%
+TRIES = pick(
+    scale,
+    smoke=((4,), (4, 8)),
+    laptop=((4,), (8,), (16,), (4, 8), (8, 16)),
+    paper=((8,), (8, 16)),
+)
+n_tuning = pick(scale, smoke=1, laptop=5)
+TUNING = range(seed - n_tuning, seed)
+NETS = {strides: network(stages=strides, device=device()) for strides in TRIES}
+
+
+def fca_at(strides, images):
+    """Maps (N,H,W): the mean over the strides, each with a patch of the same share of the picture."""
+    maps = 0
+    for n, stride in enumerate(strides):
+        share = T_full * net.strides[0] / stride
+        T = max(3, 2 * round((share - 1) / 2) + 1)
+        with torch.no_grad():
+            stages = [
+                NETS[strides](image)[n] for image in images.to(device()).split(1)
+            ]
+        features = [minmax(stage)[0] for stage in stages]
+        maps = maps + enlarge(fca(features, T), images) / len(strides)
+    return maps.cpu()
+
+
+def search(group, name, s):
+    """Rows of the search: both methods with each of the tries."""
+    train, images, masks = load(group, name, s)
+    rows = []
+    for strides in TRIES:
+        of_patchcore = few_shot(train, images, s, strides)["PatchCore all"]
+        for method, maps in (
+            ("FCA", fca_at(strides, images)),
+            ("PatchCore", of_patchcore),
+        ):
+            row = {"part": "search", "class": name, "seed": s, "method": method}
+            row |= {"strides": " and ".join(map(str, strides))}
+            rows.append(
+                row | {"PRO": round(100 * aupro(crop(maps), crop(masks)), 4)}
+            )
+    return rows
 
 
 # %% [markdown]
@@ -308,33 +357,112 @@ def scored(name, maps, masks):
         found["image AUROC"] = image_auroc(maps.flatten(1).amax(1), bad)
     if name in IN_TABLE_6:
         found["F1"] = f1_max(maps, masks)[0]
-    return {metric: 100 * value for metric, value in found.items()}
+    return {metric: round(100 * value, 4) for metric, value in found.items()}
 
 
+# %% [markdown]
+# All seeds take longer than a page should, so they are kept in a file. The page computes the first of them anew, with the same functions, and
+# compares.
+
+# %%
 n_kept = pick(scale, smoke=2, laptop=3, paper=2)
-rows, kept = [], {}
-for group, names in GROUPS.items():
-    for name in names:
-        for s in range(seed, seed + n_seeds):
-            train, images, masks = first.pop((group, name), None) or load(
-                group, name, s
-            )
-            maps = zero_shot(images, group, dear=s < seed + n_dear)
-            if group in (*PANEL, OBJECTS):
-                maps |= few_shot(train, images, s)
-            key = {"group": group, "class": name, "seed": s}
-            rows += [
-                key | {"method": m} | scored(m, v, masks) for m, v in maps.items()
-            ]
-            if (
-                s == seed
-            ):  # a good picture and a few others, for figures and exercise
-                bad = masks.flatten(1).any(1)
-                some = (~bad).nonzero()[:1, 0].tolist()
-                some += bad.nonzero()[:n_kept, 0].tolist()
-                few = {method: values[some] for method, values in maps.items()}
-                kept[group, name] = images[some], masks[some], few
+kept = {}
+
+
+def run(group, name, s, chosen):
+    """Rows of one class and seed, every contestant; keeps pictures and maps of the first seed for figures and exercise."""
+    train, images, masks = first.pop((group, name), None) or load(group, name, s)
+    maps = zero_shot(images, group)
+    if group in (*PANEL, OBJECTS):
+        maps["FCA tuned"] = fca_at(chosen["FCA"], images)
+        maps |= few_shot(train, images, s, chosen["PatchCore"])
+    if s == seed:  # a good picture and a few others
+        bad = masks.flatten(1).any(1)
+        some = (~bad).nonzero()[:1, 0].tolist()
+        some += bad.nonzero()[:n_kept, 0].tolist()
+        few = {method: values[some] for method, values in maps.items()}
+        kept[group, name] = images[some], masks[some], few
+    key = {"part": "run", "group": group, "class": name, "seed": s}
+    key |= {"damaged": float(masks.float().mean()), "grey": float(images.mean())}
+    return [key | {"method": m} | scored(m, v, masks) for m, v in maps.items()]
+
+
+def best_of(rows):
+    """Method to the strides with the highest mean PRO in the search."""
+    if scale == "paper":
+        return {"FCA": (8,), "PatchCore": (8, 16)}
+    found = pd.DataFrame(rows).groupby(["method", "strides"])["PRO"].mean()
+    names = {m: found[m].idxmax() for m in ("FCA", "PatchCore")}
+    return {m: tuple(map(int, name.split(" and "))) for m, name in names.items()}
+
+
+classes = [(group, name) for group, names in GROUPS.items() for name in names]
+everything = long or scale != "laptop"
+kept_in_file = [] if everything else ledger.stored("13_results").value
+if everything:
+    tried = [
+        row
+        for s in (() if scale == "paper" else TUNING)
+        for group, name in classes
+        if group in PANEL
+        for row in search(group, name, s)
+    ]
+else:
+    tried = [row for row in kept_in_file if row["part"] == "search"]
+CHOSEN = best_of(tried)
+live = [
+    row
+    for group, name in classes
+    for s in range(seed, seed + (n_seeds if everything else 1))
+    for row in run(group, name, s, CHOSEN)
+]
+rows = live if everything else [row for row in kept_in_file if row["part"] == "run"]
+if long:
+    ledger.store(tried + rows)
 scores = pd.DataFrame(rows)
+
+# %% tags=["remove-input"]
+if not everything:
+    a_class = PANEL[-1], GROUPS[PANEL[-1]][-1]
+    ledger.say(ledger.stored("13_results").sentence())
+    ledger.agreement(
+        "13",
+        live,
+        rows,
+        cell=("group", "class", "seed", "method"),
+        scores=("PRO", "AUROC", "F1", "PRO whole"),
+        same=("damaged", "grey"),
+        untrained=lambda row: row["method"].startswith(("FCA", "Aota")),
+        rounding=0.05,
+    )
+    ledger.agreement(
+        "13 search",
+        search(*a_class, TUNING[0]),
+        tried,
+        cell=("class", "seed", "method", "strides"),
+        scores=("PRO",),
+        untrained=lambda row: row["method"] == "FCA",
+        rounding=0.05,
+    )
+
+# %% tags=["hide-input"]
+if tried:
+    found = pd.DataFrame(tried).pivot_table(
+        index="strides", columns="method", values="PRO", sort=False
+    )
+    ledger.record("p13_search", found.to_dict(), tolerance=0.02)
+    plotting.table(
+        found.rename_axis(None),
+        caption=f"The search: PRO (%) on the panel, mean over {n_tuning} seeds that are not judged",
+        formats="{:.1f}",
+    )
+for method, strides in CHOSEN.items():
+    ledger.record(f"p13_chosen_{method.lower()}", " and ".join(map(str, strides)))
+
+# %% tags=["remove-input"]
+ledger.say(
+    "So FCA gets stride {p13_chosen_fca} against PatchCore, which gets {p13_chosen_patchcore}."
+)
 
 # %% tags=["hide-input"]
 METRICS = ("PRO", "AUROC", "image AUROC", "F1", "PRO whole")
@@ -359,13 +487,13 @@ card = {  # printed, here
         f"{sum(len(c) for c in GROUPS.values())} classes × {n_seeds} seeds, "
         + (
             "disjoint parts of the test images"
-            if data_root
+            if scale == "paper"
             else f"{n_good} good and {n_kinds} defective test pictures each (weaves and cells 1 and {len(KINDS)})"
         ),
     ),
     "full resolution": (
         f"MVTec AD {sets['mvtec_ad']['resolution']}; WFT {sets['wft']['resolution']}",
-        "as printed" if data_root else f"{full}x{full}",
+        "as printed" if scale == "paper" else f"{full}x{full}",
     ),
     "low resolution": (
         sets["dtd_synthetic"]["evaluation_resolution"],
@@ -373,7 +501,7 @@ card = {  # printed, here
     ),
     "Aitex": (
         sets["aitex"]["preparation"],
-        "as printed" if data_root else "no stand-in",
+        "as printed" if scale == "paper" else "no stand-in",
     ),
     "backbone": (
         f"{final['backbone']}, {final['layer']}, stride {final['stride']}, {final['channels']} channels",
@@ -391,8 +519,8 @@ card = {  # printed, here
     ),
     "PatchCore": (
         said["baselines"]["patchcore"],
-        f"{net_of_patchcore.name}, stride {' and '.join(map(str, net_of_patchcore.strides))}; images of {side_of_patchcore} pixels; 3 × 3 means; one "
-        f"shot: all patches; {'all' if data_root else n_train} shots: coreset of 10 %; σ = 4",
+        f"{net.name}, stride {' and '.join(map(str, CHOSEN['PatchCore']))}; images of {side_of_patchcore} pixels; 3 × 3 means; one "
+        f"shot: all patches; {'all' if scale == 'paper' else n_train} shots: coreset of 10 %; σ = 4",
     ),
     "weathering, saliency": (
         "constants not stated",
@@ -477,6 +605,7 @@ PRINTED = {  # method here, in numbers.csv, and what its setting says
     "FCA low": ("fca_320", ""),
     "FCA low + KNN": ("fca_320_knn", ""),
     "FCA": ("fca", ""),
+    "FCA tuned": ("", ""),
 }
 
 
@@ -604,12 +733,12 @@ plotting.show(
 # along a row to see what resolution is worth, down a column for what the method is worth.
 
 # %%
-early = panel[panel.index.get_level_values("seed") < seed + n_dear]["PRO"].unstack()
+by_method = panel["PRO"].unstack()
 square = {
-    ("Aota", "low"): early["Aota"],
-    ("Aota", "full"): early["Aota full"],
-    ("FCA", "low"): early["FCA low"],
-    ("FCA", "full"): early["FCA"],
+    ("Aota", "low"): by_method["Aota"],
+    ("Aota", "full"): by_method["Aota full"],
+    ("FCA", "low"): by_method["FCA low"],
+    ("FCA", "full"): by_method["FCA"],
 }
 steps = {
     "whole": square["FCA", "full"] - square["Aota", "low"],
@@ -642,7 +771,7 @@ plotting.table(
         },
         index=pd.Index(["Aota", "FCA", "FCA less Aota"], name=None),
     ),
-    caption=f"PRO (%) on the panel, {n_dear} seeds: method by resolution",
+    caption=f"PRO (%) on the panel, {n_seeds} seeds: method by resolution",
     formats="{:.1f}",
 )
 
@@ -668,7 +797,7 @@ ledger.say(
 TWINS = {
     g: g for g in TEXTURES
 }  # which printed data set stands beside which of ours
-if not data_root:
+if scale != "paper":
     TWINS = {
         "procedural": "mvtec_ad",
         "photographs": "dtd_synthetic",
@@ -940,7 +1069,7 @@ plotting.show(
     alt="Good and defective solar cells, masks, and maps of FCA at both resolutions, Aota and PatchCore, uncropped. The zero-shot maps follow busbars, "
     "frame and grains.",
 )
-if not data_root:
+if scale != "paper":
     ledger.say(solar.NOTICE)
 
 # %% [markdown]
@@ -999,12 +1128,16 @@ ledger.say(
 # %% [markdown]
 # ## Seven claims as inequalities
 #
-# Each claim is a list of gaps that must be positive; a seed's margin is the smallest of them. Written once, they can be asked of the printed tables
-# and of every seed. Where a claim has a number of its own it stays: 0.6 of the error for fca-09, half a point and two points for fca-11. Only "a wide
-# margin" in fca-20 needed one: ten points.
+# Each claim is a list of gaps that must be positive, each with one margin a seed. Written once, they can be asked of the printed tables
+# and of every seed. Where a claim has a number of its own it stays: 0.6 of the error for fca-09; for fca-11 half a point of image AUROC *either way*, which
+# is what "on a par" says, and two points of PRO. "A wide margin" in fca-20 needed one: ten points. "Never hurt" in fca-12 is asked as *no loss of more than a
+# point*, as no number of pictures could show a loss of nothing; a point is also what we call the smallest difference that would matter, as on page 11.
+# "The best variant" of fca-14 is the one that is best in print on that data set, so that it need not be picked after the fact. Its data sets are DTD-Synthetic, WFT and
+# Aitex, so it is asked of photographs and weaves, and of nothing that stands for MVTec AD.
 
 
 # %%
+DELTA = 1.0  # points of PRO or AUROC
 WIDE = 10.0
 
 
@@ -1018,24 +1151,30 @@ def inequalities(claim, v, panel, sets, long):
             for m in both
         }
     if claim == "fca-10":
+        ours = "FCA tuned" if panel == "panel" else "FCA"
         return {
-            f"{m}: over PatchCore": v(panel, "FCA", m)
-            - v(panel, "PatchCore all", m)
+            f"{m}: over PatchCore": v(panel, ours, m) - v(panel, "PatchCore all", m)
             for m in both
         }
     if claim == "fca-11":
         apart = v(panel, "FCA", "image AUROC") - v(panel, "Aota", "image AUROC")
         return {
-            "image AUROC within 0.5": 0.5 - abs(apart),
-            "PRO gain over 2": v(panel, "FCA", "PRO") - v(panel, "Aota", "PRO") - 2,
+            "image AUROC: at most 0.5 below": apart + 0.5,
+            "image AUROC: at most 0.5 above": 0.5 - apart,
+            "PRO: gain over 2": v(panel, "FCA", "PRO")
+            - v(panel, "Aota", "PRO")
+            - 2,
         }
     if claim == "fca-12":
         gains = {
             d: v(d, "FCA low + KNN", "PRO") - v(d, "FCA low", "PRO") for d in sets
         }
-        most = gains[long] - max(g for d, g in gains.items() if d != long)
-        return {f"no loss on {d}": g for d, g in gains.items()} | {
-            f"most on {long}": most
+        return {
+            f"no loss over {DELTA:g} on {d}": g + DELTA for d, g in gains.items()
+        } | {
+            f"more on {long} than on {d}": gains[long] - g
+            for d, g in gains.items()
+            if d != long
         }
     if claim == "fca-13":
         return {
@@ -1044,12 +1183,10 @@ def inequalities(claim, v, panel, sets, long):
             for m in both
         }
     if claim == "fca-14":
-        variants = ("FCA low", "FCA low + KNN", "FCA")
-        others = [d for d in sets if d != "mvtec_ad"]
         return {
-            f"{m} on {d}": np.nanmax([v(d, f, m) for f in variants])
-            - v(d, "Aota", m)
-            for d in others
+            f"{m} on {d}, {best}": v(d, best, m) - v(d, "Aota", m)
+            for d in sets
+            if (best := BEST_IN_PRINT.get(TWINS.get(d, d)))
             for m in both
         }
     return {
@@ -1057,6 +1194,13 @@ def inequalities(claim, v, panel, sets, long):
         - v(OBJECTS, "FCA", "PRO")
         - WIDE
     }
+
+
+VARIANTS = [method for method in FOUR if method.startswith("FCA")]
+BEST_IN_PRINT = {
+    d: max(VARIANTS, key=lambda f, d=d: np.nan_to_num(printed_mean(d, f, "PRO")))
+    for d in fabrics.CLASSES
+}
 
 
 def here(s):
@@ -1115,18 +1259,10 @@ plotting.table(
 
 # %%
 def told(claim):
-    """The inequality that decided, and what print says."""
-    ends = {
-        name: ledger.t_interval(column.tolist())
-        for name, column in gaps[claim].items()
-    }
-    worst = min(ends, key=lambda name: ends[name][0])
-    text = f"The closest or worst of {len(ends)} is {worst}: {ends[worst][0]:+.1f} [{ends[worst][1]:+.1f}, {ends[worst][2]:+.1f}]. "
-    if claim in in_print:
-        text += (
-            f"In print the smallest gap is {min(in_print[claim].values()):+.2f}. "
-        )
-    return text
+    """What print says."""
+    if claim not in in_print:
+        return ""
+    return f"In print the smallest gap is {min(in_print[claim].values()):+.2f}. "
 
 
 def mean_of(method, metric, group=None):
@@ -1135,34 +1271,52 @@ def mean_of(method, metric, group=None):
     ]
 
 
-left = 100 * (100 - mean_of("FCA", "PRO")) / (100 - mean_of("Aota", "PRO"))
+left = {
+    m: 100 * (100 - mean_of("FCA", m)) / (100 - mean_of("Aota", m))
+    for m in ("PRO", "AUROC")
+}
+ahead = {m: mean_of("FCA", m) - mean_of("Aota", m) for m in METRICS[:3]}
+readings = {
+    "fca-09": f"FCA leads Aota's method by {ahead['PRO']:.1f} points of PRO and {ahead['AUROC']:.1f} of AUROC; the question is whether that is more than 40 % of its error.",
+    "fca-11": f"FCA's image AUROC is {ahead['image AUROC']:+.1f} points from Aota's; the claim is that there is no difference, in either direction.",
+    "fca-14": "Two of the claim's three data sets have a stand-in here, Aitex has none.",
+}
+if scale == "paper":
+    readings.pop("fca-14")
 reasons = {
-    "fca-09": f"FCA leaves {left:.0f} % of Aota's error in PRO, where the claim wants less than 60; the gap itself is "
-    f"{mean_of('FCA', 'PRO') - mean_of('Aota', 'PRO'):+.1f} points of PRO and {mean_of('FCA', 'AUROC') - mean_of('Aota', 'AUROC'):+.1f} of AUROC. "
-    "Of that, the table method by resolution tells how much is resolution.",
-    "fca-10": f"PatchCore with {n_train} normal pictures {mean_of('PatchCore all', 'PRO'):.1f}, with one {mean_of('PatchCore 1-shot', 'PRO'):.1f}, FCA with none "
-    f"{mean_of('FCA', 'PRO'):.1f}. At {full} pixels FCA has a sixteenth of the pixels that it had in the paper, and PatchCore all that it ever uses.",
+    "fca-09": f"FCA leaves {left['PRO']:.0f} % of Aota's error in PRO and {left['AUROC']:.0f} % in AUROC, where the claim wants less than 60. "
+    "Of the lead, the table method by resolution tells how much is resolution.",
+    "fca-10": f"The same search over {len(TRIES)} sets of strides on {n_tuning} other seeds gave FCA {ledger.recorded('p13_chosen_fca')} and PatchCore "
+    f"{ledger.recorded('p13_chosen_patchcore')}. PatchCore with {n_train} normal pictures has {mean_of('PatchCore all', 'PRO'):.1f} of PRO, with one {mean_of('PatchCore 1-shot', 'PRO'):.1f}; "
+    f"FCA with none {mean_of('FCA tuned', 'PRO'):.1f}, and {mean_of('FCA', 'PRO'):.1f} at the stride of the other claims. At {full} pixels FCA has a sixteenth of the pixels "
+    "that it had in the paper, and PatchCore all that it ever uses.",
     "fca-11": f"Image AUROC {mean_of('FCA', 'image AUROC'):.1f} for FCA and {mean_of('Aota', 'image AUROC'):.1f} for Aota, but {mean_of('Aota full', 'image AUROC'):.1f} for Aota "
-    f"at full resolution ({n_dear} seeds). In print all are above 99, where there is no room to differ; and half a point is less than a few dozen pictures can resolve.",
+    "at full resolution. In print all are above 99, where there is no room to differ; and half a point is less than a few dozen pictures can resolve.",
     "fca-12": f"Gains: {', '.join(f'{g} {v.mean():+.1f}' for g, v in gain.items())}.",
     "fca-13": "Low resolution is the same third of the side as on MVTec AD.",
-    "fca-14": "The best variant is FCA at full resolution where there is one.",
+    "fca-14": "The variant of FCA is the one that is best in print on the data set.",
     "fca-20": f"With {WIDE:g} points for a wide margin, and cropped, which takes the frame of the cells away. Solar cells are mild objects, and defects may be "
     f"easier or harder to see on them: behind PatchCore, FCA is {fair.mean():+.1f} points further on objects than on textures.",
 }
 draws = (
     "a seed is one of the disjoint parts of the test images"
-    if data_root
+    if scale == "paper"
     else "a seed draws new pictures and new defects of all classes; photographs and cells overlap between seeds"
 )
+COMPARED = ("fca-10", "fca-13", "fca-14")  # the others state a number of their own
 for claim in CLAIMS:
     own = f"{reasons[claim]} Tested on other pictures than the paper's."
     ledger.verdict(
         claim,
-        gaps[claim].min(axis=1).tolist(),
+        gaps[claim].to_dict("list"),
         resampling=draws,
         unit="points",
-        why=told(claim) + ("" if data_root else own),
+        why=told(claim) + ("" if scale == "paper" else own),
+        smallest_effect=DELTA if claim in COMPARED else None,
+        effect_reason="as two laboratories print PRO values of one method on the same pictures farther apart (PatchCore in Table 3)"
+        if claim in COMPARED
+        else "",
+        reading=readings.get(claim, ""),
     )
 
 # %% [markdown]

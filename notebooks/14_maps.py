@@ -19,7 +19,7 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 200
-data_root = ""  # a folder in the layout of MVTec AD; empty: the textures that come with the package
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
 import time
@@ -35,6 +35,7 @@ from skimage.morphology import convex_hull_image
 from otad import ledger, plotting
 from otad.data import GOOD, folders, photographs, resize, textures
 from otad.data.defects import KINDS, damage
+from otad.data.locations import location
 from otad.features.handcrafted import minmax
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.aota import Aota
@@ -43,6 +44,9 @@ from otad.methods.patch_statistics import histogram
 from otad.metrics import aupro, average_precision, f1_max, pixel_auroc
 from otad.plotting import draw
 from otad.scale import device, pick
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 YELLOW = plotting.COLORS[7]
@@ -67,15 +71,15 @@ n_draws = 2
 names = textures.NAMES + photographs.NAMES
 if scale == "smoke":
     names = ("leather", "grass")
-if data_root:
+if scale == "paper":
     names = textures.NAMES  # MVTec AD has classes of the same names
 photos = [name for name in names if name in photographs.NAMES]
 
 
 def load(name, s):
     """Pictures (N,3,side,side), masks, kinds, and the pictures before the damage (None: a folder has no past)."""
-    if data_root:
-        data, part = folders.load(data_root, name, size=side), s - seed
+    if scale == "paper":
+        data, part = folders.load(MVTEC, name, size=side), s - seed
         kept = slice(part, None, n_draws)
         return data.test[kept], data.masks[kept], data.kinds[kept], None
     source = photographs if name in photos else textures
@@ -148,7 +152,7 @@ card = {
     "histogram": f"T = {T}, sigma = 6, 10 bins (Figure 4 only)",
     "map": "bilinear to the picture's size; no further smoothing of FCA and histogram",
     "border": f"{border} pixels dropped at each side of picture, map and mask",
-    "masks": "from the folder" if data_root else "exact by construction",
+    "masks": "from the folder" if scale == "paper" else "exact by construction",
     "per picture": "average precision (AP) of its pixels",
     "per texture": "AU-PRO up to FPR 0.3, pixel AUROC, F1-max over all its pictures",
 }

@@ -21,6 +21,8 @@
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 0
 image_path = ""  # a PNG, JPEG, BMP or TIFF file
+bits = None  # of a camera's values in a file of 16 bits, such as 12
+page = None  # of a file that holds several, counted from 0
 
 # %% tags=["hide-input"]
 import sys
@@ -35,7 +37,7 @@ from PIL import Image
 
 from otad import ledger, plotting
 from otad.data import defects, resize, textures
-from otad.data.folders import read_image
+from otad.data.files import read_image
 from otad.features.pretrained import efficientnet_lite0
 from otad.methods.fca import FCA
 from otad.scale import device, pick
@@ -43,7 +45,7 @@ from otad.scale import device, pick
 folder = tempfile.TemporaryDirectory()
 
 
-def save(image, name, mode="RGB"):
+def save(image, name, mode="RGB", **options):
     """Write (3,H,W) in [0,1] as an 8-bit file of a mode, or as 16-bit grey."""
     path = Path(folder.name) / name
     values = image.permute(1, 2, 0).numpy()
@@ -51,7 +53,7 @@ def save(image, name, mode="RGB"):
         Image.fromarray((values.mean(-1) * 65535).astype(np.uint16)).save(path)
     else:
         Image.fromarray((values * 255).round().astype(np.uint8)).convert(mode).save(
-            path
+            path, **options
         )
     return path
 
@@ -79,16 +81,17 @@ else:
 #
 # Three decisions stand between a file and its map. A picture with a side above `longest` pixels is made smaller, because the time
 # grows with its area; one with a side below `shortest` is made larger, or no patch would fit. A patch has 9 feature pixels a
-# side, the paper's choice; on a small map it shrinks to what fits. And the map comes back at the size of *your* file.
+# side, the paper's choice; on a small map it shrinks to what fits. And the map comes back at the size of *your* file, upright
+# as its EXIF orientation says. Only a scan of more than 8192 × 8192 pixels is read at a whole part of its sides, and a warning says so.
 
 # %%
 longest, shortest = pick(scale, smoke=128, laptop=512, paper=1024), 64
 backbone = efficientnet_lite0(stages=(4,), device=device())
 
 
-def anomaly_map(path):
+def anomaly_map(path, **how):
     """Read a file and return it, (3,H,W), with its map, (H,W)."""
-    image = read_image(path)
+    image = read_image(path, **how)
     height, width = image.shape[1:]
     factor = min(1.0, longest / max(height, width))
     size = [max(shortest, round(side * factor)) for side in (height, width)]
@@ -109,7 +112,7 @@ def resize_map(maps, size):
     )
 
 
-image, scores = anomaly_map(path)
+image, scores = anomaly_map(path, bits=bits, page=page)
 
 # %% [markdown]
 # Left the picture, in the middle its map, right both: the map as a veil, and a line round the strangest hundredth of all pixels.
@@ -118,12 +121,18 @@ image, scores = anomaly_map(path)
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
-picture = image.permute(1, 2, 0).numpy()
+step = -(
+    -max(scores.shape) // 1600
+)  # more than a screen can show costs memory only
+picture, shown = (
+    image.permute(1, 2, 0).numpy()[::step, ::step],
+    scores[::step, ::step],
+)
 axes[0].imshow(picture)
-drawn = axes[1].imshow(scores)
+drawn = axes[1].imshow(shown)
 axes[2].imshow(picture.mean(-1), cmap="gray", vmin=0, vmax=1)
-axes[2].imshow(scores, alpha=0.45)
-axes[2].contour(scores, levels=[np.quantile(scores, 0.99)], colors=plotting.OUTLINE)
+axes[2].imshow(shown, alpha=0.45)
+axes[2].contour(shown, levels=[np.quantile(scores, 0.99)], colors=plotting.OUTLINE)
 fig.colorbar(drawn, ax=axes[1], location="bottom", shrink=0.8).set_label(
     "score", fontsize=9
 )
@@ -155,12 +164,15 @@ if mask is not None:
 # ## Any file
 #
 # Files are not all eight-bit colour squares. Below, the same picture as grey, with an alpha channel, as a palette, as 16-bit grey,
-# as a long strip, very large and very small. Look at the last column: what comes back has the size of what went in.
+# as a long strip, very large and very small, and as a phone writes it: lying on its side, with a note which way is up. Look at the
+# columns *picture* and *map*: what comes back has the size of what went in.
 
 # %%
 base = textures.render("carpet", pick(scale, smoke=64, laptop=200), seed)
 base, _ = defects.plant(base, "colour", seed)
 big = pick(scale, smoke=300, laptop=3000)
+lying = Image.Exif()
+lying[274] = 6  # the orientation: to be turned a quarter to the right
 cases = {
     "8-bit colour": save(base, "colour.png"),
     "grey": save(base, "grey.png", "L"),
@@ -170,6 +182,7 @@ cases = {
     "strip": save(resize(base[None], (40, 700))[0], "strip.png"),
     "huge": save(resize(base[None], (big, big * 3 // 4))[0], "huge.jpg"),
     "tiny": save(resize(base[None], (12, 17))[0], "tiny.png"),
+    "a phone's": save(resize(base[None], (90, 120))[0], "phone.jpg", exif=lying),
 }
 
 # %% tags=["timing", "hide-input"]
@@ -201,15 +214,22 @@ ledger.record(
 )
 
 # %% [markdown]
-# A file that is not there or is no picture is named in the error, with what to do about it:
+# A file that cannot be read, or only by a guess, is named in the error, with what to do about it. The last one holds twelve bits in
+# sixteen, as industrial cameras write them: the parameter `bits` settles it.
 
 # %%
 broken = Path(folder.name) / "broken.png"
 broken.write_bytes(b"not a picture")
-try:
-    anomaly_map(broken)
-except ValueError as error:
-    print(str(error).replace(folder.name, "…"))
+phone = Path(folder.name) / "phone.heic"
+phone.write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+camera = save(base / 16, "camera.png", "I;16")
+for path in (broken, phone, Path(folder.name) / "missing.png", camera):
+    try:
+        anomaly_map(path)
+    except ValueError as error:
+        print(str(error).replace(folder.name, "…"))
+brightest = float(anomaly_map(camera, bits=12)[0].max())
+print(f"with bits=12 the brightest value is {brightest:.2f}")
 
 # %% [markdown]
 # ## What it costs

@@ -22,10 +22,11 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
-data_root = ""  # at scale "paper": a folder in the layout of MVTec AD
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
 import time
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,11 +40,15 @@ from torch.nn import functional as F
 from otad import ledger, plotting
 from otad.data import folders, photographs, scenes, solar, textures
 from otad.data.corruptions import KINDS, SEVERITIES, corrupt
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.patchcore import greedy_coreset, nearest, patch_features
-from otad.methods.ttad import gaussian
+from otad.methods.ttad import TTAD, gaussian
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 
@@ -85,7 +90,7 @@ plotting.show(
 ledger.say(solar.NOTICE)
 
 # %% [markdown]
-# MVTec AD and Real-IAD, the paper's two data sets, may not be shown here; with a `data_root` the same cells run on your own copy. Severity is a ladder, and 5 is its top:
+# MVTec AD and Real-IAD, the paper's two data sets, may not be shown here; at `scale="paper"` the same cells run on your own copy. Severity is a ladder, and 5 is its top:
 
 # %% tags=["hide-input"]
 first = clean[:1]
@@ -139,10 +144,10 @@ CANDIDATES = {
 }
 if scale == "smoke":
     CANDIDATES = dict(list(CANDIDATES.items())[:2])
-if data_root:
+if scale == "paper":
     CANDIDATES = {
-        name: lambda s, name=name: folders.load(data_root, name, size=side)
-        for name in folders.categories(data_root)
+        name: lambda s, name=name: folders.load(MVTEC, name, size=side)
+        for name in folders.categories(MVTEC)
     }
 
 # %% [markdown]
@@ -235,11 +240,97 @@ plotting.table(
 )
 
 # %% tags=["remove-input"]
+ledger.say("Into the arena: " + "; ".join(ARENA) + ".")
+
+# %% [markdown]
+# ## Which class decides, how hard, and what counts as nothing
+#
+# Three rules for all verdicts on TTAD, pages 30 to 35, made with what is above and with the paper's printed numbers only.
+#
+# **The planted defects decide.** Most defective cells of *mono, real, all designs* come from modules with thick busbars (page 03), so that a part of what is detected there is a
+# design and not a crack: a confounded class. It passed the rule and is shown beside, flagged; it decides nothing. Table 1 of the paper averages over classes; here one class is left to average over.
+# A claim that names corruptions, or says *every* or *all*, is an inequality for each; where a claim speaks of a shift in general, the four corruptions are averaged within a seed.
+#
+# **Severity 5 where the claim names it or speaks of what is lost; else the matched one.** At severity 5 our cells lose far more than the paper's classes do, and from near chance there is little to
+# rescue. So claims about adapting are judged at the severity, from 1 to 5, where an unadapted PatchCore loses about what is printed: the one with the smallest sum of the two gaps, between our
+# loss of image AUROC and that of Table 1 (MVTec AD), and between our loss of pixel AUROC and that of Table 3. Held-out seeds again.
+
+# %%
+METRICS = {"image": "Table 1", "pixel": "Table 3"}
+rows = []
+for s in range(pick(scale, smoke=1, laptop=4)):
+    data = planted(s)
+    detector = TTAD(net, n_memory=n_entries, seed=s).fit(data.train.to(device()))
+    for kind, severity in [("clean", 0), *product(KINDS, SEVERITIES)]:
+        images = (
+            corrupt(data.test, kind, severity, seed=s) if severity else data.test
+        )
+        found = detector.score(images.to(device()))
+        row = {"condition": kind, "severity": severity}
+        row["image"] = 100 * image_auroc(found.image_scores, data.labels)
+        row["pixel"] = 100 * pixel_auroc(found.maps, data.masks)
+        rows.append(row)
+unadapted = pd.DataFrame(rows).groupby(["condition", "severity"], sort=False).mean()
+losses = unadapted.loc["clean", 0] - unadapted.drop(index="clean")
+
+
+# %% tags=["hide-input"]
+def in_print(condition, metric="image"):
+    """PatchCore on MVTec AD as printed."""
+    word = condition.replace(" ", "_")
+    hits = ledger.numbers(paper="ttad", table=METRICS[metric], method="patchcore")
+    hits = hits[
+        hits["setting"].str.contains(word) & (hits["dataset"] == "mvtec_ad")
+    ]
+    return float(hits["number"].iloc[0]) if len(hits) else float("nan")
+
+
+lines = []
+for (kind, severity), loss in losses.iterrows():
+    of = {m: in_print("clean", m) - in_print(kind, m) for m in METRICS}
+    line = {"corruption": kind, "severity": severity}
+    for m in METRICS:
+        line |= {f"{m}, lost": loss[m], f"{m}, printed": of[m]}
+    line["sum of gaps"] = sum(abs(loss[m] - of[m]) for m in METRICS)
+    lines.append(line)
+gaps = pd.DataFrame(lines)
+closest = gaps.loc[gaps.groupby("corruption", sort=False)["sum of gaps"].idxmin()]
+MATCHED = dict(
+    zip(closest["corruption"], closest["severity"].astype(int), strict=True)
+)
+ledger.record("p30_severities", MATCHED)
+ledger.record(
+    "p30_losses", closest.set_index("corruption").T.to_dict(), tolerance=0.02
+)
+gaps["matched"] = np.where(gaps.index.isin(closest.index), "yes", "")
+plotting.table(
+    gaps,
+    caption="Points of AUROC that PatchCore loses by severity, planted defects, held-out seeds, beside the printed loss at severity 5",
+    formats="{:.1f}",
+)
+
+# %% tags=["remove-input"]
 ledger.say(
-    "Into the arena: "
-    + "; ".join(ARENA)
-    + ". A word of caution about *mono, real, all designs*: most of its defective cells come from modules with thick "
-    "busbars (page 03), so that a part of what is detected there is a design and not a crack. It enters, as the rule says; the planted defects are the cleaner test, and only they have masks."
+    "Matched: noise {p30_severities[gaussian noise]}, blur {p30_severities[defocus blur]}, brightness {p30_severities[brightness]}, contrast {p30_severities[contrast]}. Noise remains too hard: "
+    "even the mildest costs {p30_losses[gaussian noise][image, lost]:.0f} points of image AUROC, where {p30_losses[gaussian noise][image, printed]:.0f} are printed. Pages 33 and 34 are judged at these "
+    "severities and show 5 beside."
+)
+
+# %% [markdown]
+# **Less than one point of AUROC is nothing.** A verdict is called *negligible* if all its gaps lie within one point. The reason is in print:
+
+# %% tags=["remove-input"]
+four = ledger.numbers(paper="ttad", table="Table 4")
+four = four.assign(kind=four["setting"].str.extract(r"corruption=(\w+)")[0])
+four = four.pivot_table(
+    index="method", columns=["metric", "kind"], values="number", sort=False
+)
+steps = four.loc["ot_hungarian":"ttad"].diff().iloc[1:].abs().to_numpy().ravel()
+ledger.record(
+    "p30_small_steps", {"below": int((steps < 1).sum()), "of": len(steps)}
+)
+ledger.say(
+    "of the {p30_small_steps[of]} steps between neighbouring transport rows of Table 4, on which the paper builds its method, {p30_small_steps[below]} are smaller."
 )
 
 # %% [markdown]
@@ -248,10 +339,11 @@ ledger.say(
 # The verdict seeds: new cells, new damage, new memory, new noise. The first row of the table is the paper's, for MVTec AD.
 
 # %%
-n_seeds = pick(scale, smoke=2, laptop=5)
+FLAGGED = ("mono, real, all designs",)
+n_seeds, n_beside = pick(scale, smoke=(2, 2), laptop=(10, 5), paper=(5, 5))
 rows, distances, normal_patches = [], [], {}
 for name in ARENA:
-    for s in range(seed, seed + n_seeds):
+    for s in range(seed, seed + (n_beside if name in FLAGGED else n_seeds)):
         data = CANDIDATES[name](s)
         detect = Detectors(data.train, s)
         for condition, images in conditions(data.test, s):
@@ -276,22 +368,6 @@ scores = pd.DataFrame(rows)
 
 # %% tags=["hide-input"]
 ORDER = ["clean", *KINDS]
-PAPER = dict(
-    zip(
-        ORDER,
-        ("clean", "gaussian_noise", "defocus_blur", "brightness", "contrast"),
-        strict=True,
-    )
-)
-printed = ledger.numbers(paper="ttad", table="Table 1", method="patchcore")
-printed = printed[printed["dataset"] == "mvtec_ad"]
-
-
-def in_print(condition):
-    hits = printed[printed["setting"].str.contains(PAPER[condition])]
-    return float(hits["number"].iloc[0]) if len(hits) else float("nan")
-
-
 grid = scores.pivot_table(
     index=["class", "method"], columns="condition", values="AUROC", sort=False
 )[ORDER]
@@ -308,7 +384,7 @@ flat = pd.concat(
 )
 plotting.table(
     flat,
-    caption=f"Image AUROC (%), severity 5, mean over {n_seeds} seeds",
+    caption=f"Image AUROC (%), severity 5, mean over {n_seeds} seeds ({n_beside} for the flagged class)",
     formats="{:.1f}",
     shows=["ttad Table 1"],
 )
@@ -499,74 +575,82 @@ ledger.say(
 # %% [markdown]
 # ## Verdicts
 #
-# A seed's margin is the smallest over everything the claim speaks of: classes, methods, corruptions.
+# Planted defects at severity 5, by the rules above. Each inequality that a claim makes is judged by itself: one a method and corruption, where the claim speaks of every detector and all
+# corruptions; one of distances and one of separation, averaged over the corruptions, where it speaks of a shift.
 
 # %%
-drops = {c: wide["clean"] - wide[c] for c in KINDS}
-core = wide.xs("PatchCore", level="method")
-
-
-def smallest(columns):
-    """Smallest value a seed over classes and methods (or classes)."""
-    return columns.min(axis=1).groupby("seed").min()
-
-
-others = [kind for kind in KINDS if kind != "contrast"]
-shift = moved.set_index(["seed", "condition"])[["normal", "AUROC"]].unstack()
-farther = pd.DataFrame(
-    {k: shift["normal"][k] / shift["normal"]["clean"] - 1 for k in KINDS}
-)
-blurred = pd.DataFrame(
-    {k: shift["AUROC"]["clean"] - shift["AUROC"][k] for k in KINDS}
-)
-margins = {
-    "ttad-01": smallest(
-        pd.DataFrame({"": core["clean"] - core["gaussian noise"] - 20})
-    ),
-    "ttad-02": smallest(pd.DataFrame(drops)),
-    "ttad-03": smallest(
-        pd.DataFrame({c: wide[c] - wide["contrast"] for c in others})
-    ),
-    "ttad-17": np.minimum(farther.min(axis=1), blurred.min(axis=1)),
-    "ttad-18": gain,
+POINT = 1.0  # of AUROC, the smallest difference that matters
+judged = wide[~wide.index.get_level_values("class").isin(FLAGGED)]
+judged = judged.groupby(["method", "seed"], sort=False).mean()  # over classes
+lost = {
+    f"{method}: clean > {kind}": (of["clean"] - of[kind]).tolist()
+    for method, of in judged.groupby("method", sort=False)
+    for kind in KINDS
 }
+others = [kind for kind in KINDS if kind != "contrast"]
+below = {
+    f"{method}: {kind} > contrast": (of[kind] - of["contrast"]).tolist()
+    for method, of in judged.groupby("method", sort=False)
+    for kind in others
+}
+core = judged.loc["PatchCore"]
+shift = moved.set_index(["seed", "condition"])[["normal", "AUROC"]].unstack()
+farther = shift["normal"].div(shift["normal"]["clean"], axis=0)[list(KINDS)] - 1
+blurred = shift["AUROC"].rsub(shift["AUROC"]["clean"], axis=0)[list(KINDS)]
 
 # %% tags=["hide-input"]
 hardest = grid[list(KINDS)].idxmin(axis=1)
 told = "; ".join(f"{c}, {m}: {k}" for (c, m), k in hardest.items())
 draws = "a seed draws the cells, the damage, the memory and the noise"
-arena = f"Classes: {'; '.join(ARENA)}; not MVTec AD."
+arena = "Planted defects on solar cells, not MVTec AD."
+reason = (
+    "half of the printed steps between the transport rows of Table 4 are smaller"
+)
 ledger.verdict(
     "ttad-01",
-    margins["ttad-01"].tolist(),
+    {
+        "clean less noise > 20": (
+            core["clean"] - core["gaussian noise"] - 20
+        ).tolist()
+    },
     draws,
-    "points beyond 20, worst class",
+    "points beyond 20",
     arena,
 )
 ledger.verdict(
     "ttad-02",
-    margins["ttad-02"].tolist(),
+    lost,
     draws,
-    "points of image AUROC, worst of all methods, corruptions and classes",
+    "points of image AUROC",
     f"Methods: {', '.join(METHODS)}. {arena}",
+    smallest_effect=POINT,
+    effect_reason=reason,
 )
 ledger.verdict(
     "ttad-03",
-    margins["ttad-03"].tolist(),
+    below,
     draws,
-    "points by which contrast is below the next corruption, worst method",
-    f"The hardest corruption by class and method: {told}. In print the claim does not hold for all methods either (page Audit). {arena}",
+    "points of image AUROC",
+    f"The hardest corruption in the mean over seeds, by class and method: {told}. The flagged class does not count. In print the claim does not hold for all methods either (page Audit). {arena}",
+    smallest_effect=POINT,
+    effect_reason=reason,
+)
+each = "; ".join(
+    f"{k} {farther[k].mean():+.1f} and {blurred[k].mean():+.2f}" for k in KINDS
 )
 ledger.verdict(
     "ttad-17",
-    margins["ttad-17"].tolist(),
+    {
+        "relative rise of the normal distance": farther.mean(axis=1).tolist(),
+        "loss of patch AUROC": blurred.mean(axis=1).tolist(),
+    },
     draws,
-    "smaller of the relative rise of the normal distance and the loss of patch AUROC, worst corruption",
-    "PatchCore, planted defects with masks, all four corruptions.",
+    "(a ratio, and AUROC from 0 to 1)",
+    f"By corruption, rise and loss: {each}. PatchCore, planted defects with masks.",
 )
 ledger.verdict(
     "ttad-18",
-    margins["ttad-18"].tolist(),
+    {f"{n_parts} Gaussians > one, log-likelihood": gain.tolist()},
     "a seed draws the cells and starts the mixture",
     "nats a held-out patch",
     f"{n_parts} components, full covariances, {n_directions} main directions of features of clean monocrystalline cells.",
@@ -578,8 +662,7 @@ ledger.verdict(
 # The authors' code is not public. The paper says *severity 5, process of ImageNet-C*, and no more. Ours follows the published parameters on floats. Two
 # things differ: no 8-bit storage (measured above) and no JPEG. And the parameters were made for pictures of
 # $224 \times 224$: a disk of radius 10 covers more of a smaller picture, so our blur is harder than it is at the paper's size. The paper does not say at which resolution
-# its corruptions were applied, before or after resizing; for noise and blur this matters as much as a severity. The tables of all classes (5, 6 and 7 of its appendix) are
-# for the most part lost in the text we have.
+# its corruptions were applied, before or after resizing; for noise and blur this matters as much as a severity.
 #
 # ## What it costs
 

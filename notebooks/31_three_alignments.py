@@ -21,6 +21,8 @@
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdict's seeds: smaller ones were used up in choosing the protocol
 
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
+
 # %% tags=["hide-input"]
 import time
 from functools import partial
@@ -34,8 +36,9 @@ from matplotlib.colors import to_rgba
 from torch.nn import functional as F
 
 from otad import ledger, plotting
-from otad.data import solar
+from otad.data import folders, solar
 from otad.data.corruptions import KINDS, corrupt
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.ttad import (
     TTAD,
@@ -50,6 +53,9 @@ from otad.methods.ttad import (
 from otad.metrics import image_auroc
 from otad.scale import device, pick
 from otad.transport import hard_plan
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 
@@ -136,9 +142,12 @@ def descend(loss, target):
 
 aligned = {name: descend(loss, target) for name, loss in losses(memory).items()}
 
-# %% [markdown]
-# Look for the outliers (orange). They are seven or so per cent of the target and never belonged to the memory (grey). Which alignment puts the blue points on the
-# grey ones and leaves the orange ones outside?
+# %% tags=["remove-input"]
+ledger.record("p31_outliers", n_outliers / (n_normal + n_outliers))
+ledger.say(
+    "Look for the outliers (orange). They are {p31_outliers:.1%} of the target and never belonged to the memory (grey). Which alignment puts the blue points on the "
+    "grey ones and leaves the orange ones outside?"
+)
 
 # %% tags=["hide-input"]
 views = {"before": target} | aligned
@@ -315,7 +324,7 @@ ledger.say(
 #
 # Now 152 channels instead of two. The pictures are solar cells with planted defects, so that every patch is known to be good or bad: cuts, holes and
 # contaminations on monocrystalline cells (page 03 introduces both). A batch has ten pictures, as in the paper. The memory keeps 500 patches of 100 clean cells; a patch counts as
-# anomalous if a quarter of its pixels is marked. At `scale="paper"` the network is WideResNet50-2 and the memory larger; the pictures stay.
+# anomalous if a quarter of its pixels is marked. At `scale="paper"` the network is WideResNet50-2 and the memory larger, and a seed takes its ten pictures from a class of MVTec AD.
 
 # %%
 side = pick(scale, smoke=64, laptop=128, paper=224)
@@ -323,6 +332,9 @@ n_train = pick(scale, smoke=8, laptop=100, paper=300)
 n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
 n_good, n_each = pick(scale, smoke=(1, 1), laptop=(2, 3))  # 2 good, 8 defective
 PLANTED = ("cut", "hole", "contamination")
+ELSEWHERE = (
+    " Planted defects on solar cells, not MVTec AD." if scale != "paper" else ""
+)
 
 
 def network():
@@ -332,7 +344,16 @@ def network():
 
 
 def batch(s):
-    """Clean training cells, a test batch and its masks."""
+    """Clean training pictures, a test batch and its masks."""
+    if scale == "paper":  # a seed is a class, and ten of its test pictures
+        names = folders.categories(MVTEC)
+        data = folders.load(MVTEC, names[s % len(names)], size=side)
+        order = torch.randperm(
+            len(data.test), generator=torch.Generator().manual_seed(s)
+        )
+        bad = data.labels[order]
+        few = torch.cat([order[~bad][:2], order[bad][:8]])
+        return data.train.to(device()), data.test[few].to(device()), data.masks[few]
     kinds = ["good"] * n_good + (list(PLANTED) * n_each)[: 10 - n_good]
     data = solar.planted("mono", side, n_train, kinds, s, salt=31)
     return data.train.to(device()), data.test.to(device()), data.masks
@@ -365,7 +386,8 @@ plotting.show(
 )
 
 # %% tags=["remove-input"]
-ledger.say(solar.NOTICE)
+if scale != "paper":
+    ledger.say(solar.NOTICE)
 
 # %% [markdown]
 # Here is the whole method in one picture, the paper's Figure 1 with real parts. Above, once: the memory, made of the patch features of clean cells. Below, at test time: shifted
@@ -499,12 +521,13 @@ ledger.say(
 # %% [markdown]
 # ## Verdict
 #
-# A seed's margin is the smallest, over the four corruptions, of the relative drop from the continuous share to the discrete one.
+# The claim speaks of *the* plan and not of each corruption: a seed's margin is the relative drop from the continuous share to the discrete one, averaged over the four (page 30 has the
+# rule); the card has them one by one. A tenth of the largest drop that counting allows would be negligible.
 
 # %% tags=["hide-input"]
 real["drop"] = 1 - real["discrete"] / real["continuous"]
-margins = (100 * real.groupby("seed")["drop"].min()).tolist()
-mean_drop = ledger.t_interval((100 * real.groupby("seed")["drop"].mean()).tolist())
+drops = (100 * real.groupby("seed")["drop"].mean()).tolist()
+mean_drop = ledger.t_interval(drops)
 floor = 100 * (n_entries / (n_entries + len(bad)))
 ledger.record("p31_mean_drop", list(mean_drop), tolerance=0.05)
 ledger.record("p31_largest_possible", floor)
@@ -518,17 +541,20 @@ told = "; ".join(
 )
 ledger.verdict(
     "ttad-15",
-    margins,
+    {"share of the continuous plan > of the discrete one": drops},
     resampling="a seed draws the cells, the damage, the memory and the noise",
-    unit="% of the continuous share, worst corruption",
-    why=f"Drop by corruption, in % of the continuous share: {told}; mean of the four {mean_drop[0]:+.1f} [{mean_drop[1]:.1f}, {mean_drop[2]:.1f}]. "
+    unit="% of the continuous share",
+    why=f"By corruption: {told}. "
     "Every patch keeps the largest entry of its row, so at best the column-only links outvote the anomalous ones, "
-    f"which bounds the drop by m / (n + m) = {floor:.0f} %. Planted defects on solar cells, not MVTec AD.",
+    f"which bounds the drop by m / (n + m) = {floor:.0f} %.{ELSEWHERE}",
+    smallest_effect=round(floor / 10, 1),
+    effect_reason="a tenth of the most that counting allows",
 )
 
 # %% tags=["remove-input"]
 ledger.say(
-    "So Eq. 6 lowers the share, by {p31_mean_drop[0]:.1f} % of itself on average, where {p31_largest_possible:.0f} % would be the most that counting allows. "
+    "Eq. 6 changes the share by {p31_mean_drop[0]:.1f} % of itself on average, downwards, with an interval from {p31_mean_drop[1]:+.1f} to {p31_mean_drop[2]:+.1f}; under noise alone the drop is "
+    "{p31_drop_by_corruption[gaussian noise][0]:.1f} [{p31_drop_by_corruption[gaussian noise][1]:.1f}, {p31_drop_by_corruption[gaussian noise][2]:.1f}]. {p31_largest_possible:.0f} % would be the most that counting allows. "
     '"Substantially reduce", says the paper; but it does not give the ratio of patches to entries, on which this depends.'
 )
 

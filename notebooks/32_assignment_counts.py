@@ -13,12 +13,14 @@
 # help to show it the same pictures upside down?
 #
 # *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.4 and 4.4,
-# Figure 5. One claim is tested. **ttad-14**: augmenting the target lowers the share of anomalous patches among the assignments, and merely copying it lowers it less. The paper
-# prints 123, 114 and 79 assignments "out of 2,090" for one class and one corruption, and names neither. Our data are others.
+# Figure 5. One claim is tested, in two halves. **ttad-14**: augmenting the target lowers the share of anomalous patches among the assignments (measured), and merely copying it lowers it
+# less (it cannot lower it at all: shown). The paper prints 123, 114 and 79 assignments "out of 2,090" for one class and one corruption, and names neither. Our data are others.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdict's seeds: smaller ones were used up in choosing the protocol
+
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
 import time
@@ -30,12 +32,16 @@ import torch
 from torch.nn import functional as F
 
 from otad import ledger, plotting
-from otad.data import solar
+from otad.data import folders, solar
 from otad.data.corruptions import KINDS, corrupt
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.ttad import TTAD, assign, draw_views, turn
 from otad.scale import device, pick
 from otad.transport import hard_plan
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 
@@ -103,19 +109,19 @@ once = assign(points, memory, "continuous", max_iter=300)
 thrice = assign(points.repeat(3, 1), memory, "continuous", max_iter=300)
 worst = float((3 * thrice - once.repeat(3, 1)).abs().max() / once.max())
 ledger.record("p32_copy_error", worst, tolerance=10.0)
-same = bool((thrice.argmax(0) % 17 == once.argmax(0)).all())
+same = int((thrice.argmax(0) % 17 == once.argmax(0)).sum())
 ledger.record("p32_copy_same_partner", same)
 
 # %% tags=["remove-input"]
 ledger.say(
     "On a small example (17 patches, 13 entries) the plan of three copies agrees with three copies of the plan to {p32_copy_error:.0e} of its largest entry, "
-    "and every memory entry keeps its partner: {p32_copy_same_partner}."
+    "and {p32_copy_same_partner} of 13 memory entries keep their partner."
 )
 
 # %% [markdown]
 # ## Pictures, views, patches
 #
-# Monocrystalline solar cells with planted cuts, holes and contaminations, as on pages 30 and 31, ten in a batch. Augmenting adds two views of each picture, drawn from its seven turned and mirrored versions; copying
+# Monocrystalline solar cells with planted cuts, holes and contaminations, as on pages 30 and 31, ten in a batch; at `scale="paper"` ten of a class of MVTec AD. Augmenting adds two views of each picture, drawn from its seven turned and mirrored versions; copying
 # adds the picture itself twice. A patch is anomalous if a quarter of its pixels is marked; masks turn along with the pictures.
 
 # %%
@@ -125,10 +131,22 @@ n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
 n_seeds = pick(scale, smoke=2, laptop=8)
 EPSILON, N_VIEWS = 0.05, 2
 PLANTED = ("cut", "hole", "contamination")
+ELSEWHERE = (
+    " Planted defects on solar cells, not MVTec AD." if scale != "paper" else ""
+)
 
 
 def batch(s):
-    """Clean training cells, ten test pictures (two of them good) and their masks."""
+    """Clean training pictures, ten test pictures (two of them good) and their masks."""
+    if scale == "paper":  # a seed is a class, and ten of its test pictures
+        names = folders.categories(MVTEC)
+        data = folders.load(MVTEC, names[s % len(names)], size=side)
+        order = torch.randperm(
+            len(data.test), generator=torch.Generator().manual_seed(s)
+        )
+        bad = data.labels[order]
+        few = torch.cat([order[~bad][:2], order[bad][:8]])
+        return data.train.to(device()), data.test[few].to(device()), data.masks[few]
     kinds = ["good"] * 2 + (list(PLANTED) * 3)[:8]
     data = solar.planted("mono", side, n_train, kinds, s, salt=32)
     return data.train.to(device()), data.test.to(device()), data.masks
@@ -175,7 +193,8 @@ plotting.show(
 )
 
 # %% tags=["remove-input"]
-ledger.say(solar.NOTICE)
+if scale != "paper":
+    ledger.say(solar.NOTICE)
 
 # %% [markdown]
 # ## Counting
@@ -320,22 +339,23 @@ ledger.say(
 # %% [markdown]
 # ## Verdict
 #
-# The claim is a chain, share(none) > share(copy) > share(flips), of the column share. A seed's margin is the smaller of the two gaps, on the mean over the four corruptions.
+# The claim is a chain, share(none) > share(copy) > share(augmentation), and a claim is judged once. Its first link is refuted by the identity above, copies leave the plan as it was, and so the second
+# link is share(none) > share(augmentation): that half is measured, and gives the word. A seed's margin is a mean over the four corruptions. The smallest effect that would matter was fixed before
+# the run: the step that the paper prints for copying, which by the identity is an accident.
 
 # %% tags=["hide-input"]
-margins = np.minimum(
-    column["none"] - column["copy"], column["copy"] - column["flips"]
-).tolist()
-half = ends["none less flips, columns"]
+unchanged = int((flipped["none"] == flipped["copy"]).sum())
+accident = float(paper["percent"][0] - paper["percent"][1])
 ledger.verdict(
     "ttad-14",
-    margins,
+    {"none > augmentation": (column["none"] - column["flips"]).tolist()},
     resampling="a seed draws the cells, the damage, the memory, the noise and the views",
     unit="points of share",
-    why="The first gap is zero by construction: copies of the target leave the plan as it was, and the best partner of an entry is "
-    f"a copy of the same patch (in {int((flipped['none'] == flipped['copy']).sum())} of {len(flipped)} plans the counts are equal), so the chain cannot hold strictly. The half of the claim that "
-    f"can be true, none > augmentation, has a gap of {half[0]:+.2f} points [{half[1]:+.2f}, {half[2]:+.2f}]. Planted defects on solar "
-    "cells, not MVTec AD; the paper names neither class nor corruption.",
+    why=f"Copies: the plan is the old one to {worst:.0e} of its largest entry, and in {unchanged} of {len(flipped)} plans the counts are equal; a strict share(none) > share(copy) cannot come out. "
+    f"{ELSEWHERE} The paper names neither class nor corruption.",
+    smallest_effect=round(accident, 2),
+    effect_reason="the step printed for copying, which is an accident",
+    reading="Half of this claim is refuted by an identity: copying lowers nothing. The word is about the other half, augmentation against none.",
 )
 
 # %% [markdown]

@@ -13,17 +13,18 @@
 # lost on page 30 does that bring back, and what does it break?
 #
 # *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.5 and 4.1 to 4.3,
-# Algorithm 1, Tables 1 to 3 and what is left of Tables 5 to 7. Six claims are judged. **ttad-04**: aligning by a single Gaussian is worse than not adapting, in most cases.
+# Algorithm 1, Tables 1 to 3 and what there is of Tables 5 to 7. Six claims are judged. **ttad-04**: aligning by a single Gaussian is worse than not adapting, in most cases.
 # **ttad-05**: TTAD has the best image AUROC under noise, blur and brightness. **ttad-07**: under blur and brightness it comes within about two points of the clean
 # score. **ttad-08**: it has the best pixel AUROC under all four corruptions. Two are claims about printed tables, and are checked in print: **ttad-09** (Real-IAD, pixels)
 # and **ttad-16** (MVTec 3D-AD). **ttad-20**, one pass is enough on the large data set, needs the large data set; why is said below. **ttad-06**, about the rival GNL,
-# is judged on page [35](35_ttad_qualitative). The data here are others than the paper's: this tests the claims and reproduces no printed value.
+# is judged on page [35](35_ttad_qualitative). The data here are others than the paper's: this tests the claims and reproduces no printed value. (In the copy of the paper that was
+# read, the body of Algorithm 1, Tables 5 and 7 and all but one block of Table 6 are lost.)
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdicts' seeds: 0 and 1 were used up in choosing the protocol
-data_root = ""  # at scale "paper": a folder in the layout of MVTec AD
-realiad_root = ""  # or one that holds your copy of Real-IAD; its top views are used
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad or realiad; empty: the one that OTAD_DATA names
+dataset = "mvtec_ad"  # or "realiad", of which the top views are used
 long = False  # compute the whole grid and store it, as `make results` does
 
 # %% tags=["hide-input"]
@@ -40,6 +41,7 @@ from torch import nn
 from otad import ledger, plotting
 from otad.data import folders, realiad, solar
 from otad.data.corruptions import KINDS, corrupt
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.patchcore import patch_features
 from otad.methods.ttad import (
@@ -54,22 +56,37 @@ from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
 from otad.transport import hard_plan, sinkhorn
 
+if scale == "paper":
+    place = location(dataset, data_folder)
+    reader = {"mvtec_ad": folders, "realiad": realiad}[dataset]
+
 BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 
 # %% [markdown]
 # ## An arena, and what fits a laptop
 #
-# Page 30 fixed which classes may be used: image AUROC of a clean PatchCore at least 0.9, and at least 0.1 lost under at least two corruptions. Two passed: monocrystalline
-# solar cells with **planted** defects, which have masks, and with the **real** defects they came with, which have none. The sizes are cut so that the whole grid takes
-# half an hour: 128 pixels, 500 memory entries, thirty test pictures, half of them defective, so three steps of ten pictures an epoch and nine in all. The paper
-# takes ten epochs of about twelve steps.
+# Page 30 fixed which classes may be used, and which of them decide: monocrystalline solar cells with **planted** defects, which have masks. The **real** defects of all designs passed
+# as well, but there a design gives many of them away: they stand beside, flagged, and decide nothing. Page 30 also chose, on held-out seeds, the **matched severities**: those
+# at which an unadapted PatchCore loses about as much as in print. Verdicts are judged there. Severity 5, which leaves our planted cells little to be rescued from, stands beside.
+#
+# The sizes are cut so that the whole grid takes half an hour: 128 pixels, 500 memory entries, thirty test pictures, half of them defective, so three steps of ten pictures an
+# epoch and **nine in all**. The paper takes ten epochs of about twelve steps. At `scale="paper"` this page does so too: ten epochs over the whole test set of a class (one for Real-IAD),
+# in batches of ten, nothing frozen, at severity 5, and with the one printed learning rate.
 
 # %%
 side = pick(scale, smoke=64, laptop=128, paper=224)
 n_train = pick(scale, smoke=8, laptop=100)
 n_good, n_each = pick(scale, smoke=(3, 1), laptop=(15, 5))
+MATCHED = {
+    "gaussian noise": 1,
+    "defocus blur": 1,
+    "brightness": 1,
+    "contrast": 4,
+}  # page 30 chose them
+HARDEST = dict.fromkeys(KINDS, 5)
+SEVERITY = pick(scale, smoke=MATCHED, laptop=MATCHED, paper=HARDEST)
 n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
-n_epochs = pick(scale, smoke=1, laptop=3, paper=1 if realiad_root else 10)
+n_epochs = pick(scale, smoke=1, laptop=3, paper=1 if dataset == "realiad" else 10)
 frozen = pick(scale, smoke=4, laptop=4, paper=0)  # stages up to this stride
 PLANTED = ("cut", "hole", "contamination")
 
@@ -86,11 +103,11 @@ def real(s):
 
 
 ARENA = {"mono, planted defects": planted, "mono, real, all designs": real}
-if scale == "paper" and (data_root or realiad_root):
-    root, reader = (realiad_root, realiad) if realiad_root else (data_root, folders)
+FLAGGED = ("mono, real, all designs",)  # shown, and never judged: page 30
+if scale == "paper":
     ARENA = {
-        name: lambda s, name=name: reader.load(root, name, size=side)
-        for name in reader.categories(root)
+        name: lambda s, name=name: reader.load(place, name, size=side)
+        for name in reader.categories(place)
     }
 net = (
     wide_resnet50_2(stages=(8, 16), device=device())
@@ -106,16 +123,16 @@ def fit(name, s):
     return data, ttad.fit(data.train.to(device()))
 
 
-def shift(data, condition, s):
+def shift(data, condition, severity, s):
     if condition == "clean":
         return data.test.to(device())
-    return corrupt(data.test, condition, 5, seed=s).to(device())
+    return corrupt(data.test, condition, severity, seed=s).to(device())
 
 
 # %% [markdown]
 # ## The loop
 #
-# Algorithm 1 should stand here. In the text that we have, its body is lost; Sections 3.3 to 3.5 describe it well enough to write it down. $\theta$ are the scales and shifts of
+# Algorithm 1 should stand here. The version that was read (the welcome page says which) lacks its body; Sections 3.3 to 3.5 describe it well enough to write it down. $\theta$ are the scales and shifts of
 # batch norm, $\mathcal M$ is the memory, $z_i$ are the patches of a batch and its views, $\gamma^*$ is the plan of Equation 5 and $\pi^*$ its discrete version, Equation 6. The plan is
 # held fixed while the loss is differentiated. One liberty: the sum of Equation 6 is divided by its number of links. As printed, it would be thousands of times
 # larger, and so would be the steps.
@@ -153,7 +170,7 @@ def algorithm_1(ttad, target):
 # %%
 name = next(iter(ARENA))
 data, ttad = fit(name, seed)
-images = shift(data, "brightness", seed)
+images = shift(data, "brightness", 5, seed)
 first = replace(ttad, frozen=0, epochs=2)
 by_hand = list(algorithm_1(first, images[:10]))
 package = first.adapt(images[:10]).losses_
@@ -182,7 +199,7 @@ plotting.table(
 #
 # The paper gives one learning rate, 0.003, and does not say for which of them. But a squared difference of covariances and a mean distance have different units, so a common rate would be a
 # handicap drawn by lot. Here each loss gets the best of several rates on held-out seeds, by the *labelled* AUROC that nobody has at test time: this is kinder than life, and equally
-# kind to all. The transport rows share TTAD's.
+# kind to all. (Copies and the continuous plan share the rate of *discrete*.) TTT++ and TTAC are also run at the printed rate, beside.
 
 # %%
 METHODS = {
@@ -194,19 +211,28 @@ METHODS = {
     "discrete": {"alignment": "discrete", "augmentation": "none"},
     "discrete, copy": {"alignment": "discrete", "augmentation": "copy"},
     "TTAD": {"alignment": "discrete", "augmentation": "flips"},
-    "BN statistics": {"update": "bn_statistics", "frozen": 0},
+    "BN statistics": {
+        "augmentation": "none",
+        "update": "bn_statistics",
+        "frozen": 0,
+    },
     "all parameters": {"augmentation": "none", "update": "all"},
 }
-UNFROZEN = {"discrete, all stages": METHODS["discrete"] | {"frozen": 0}}
 RIVALS = ["PatchCore", "TTT++", "TTAC", "TTAD"]
+PRINTED_RATE = 0.003
+AS_PRINTED = {f"{m}, rate 0.003": METHODS[m] for m in ("TTT++", "TTAC")}
+UNFROZEN = {"discrete, all stages": METHODS["discrete"] | {"frozen": 0}}
+TRANSPORT = (0.0003, 0.001, 0.003, 0.01, 0.03)
 RATES = {
-    "TTT++": (1e-7, 1e-6, 1e-5, 1e-4),
-    "TTAC": (1e-6, 1e-5, 1e-4, 1e-3),
-    "TTAD": (0.001, 0.003, 0.01, 0.03),
+    "TTT++": (1e-8, 1e-7, 1e-6, 1e-5, 1e-4),
+    "TTAC": (1e-7, 1e-6, 1e-5, 1e-4, 1e-3),
+    "TTAD": TRANSPORT,
+    "Hungarian": TRANSPORT,
+    "discrete": TRANSPORT,
     "all parameters": (0.0001, 0.0003, 0.001),
-    "discrete": (0.003,),
     "discrete, all stages": (0.003,),
 }
+SHARED = {"continuous": "discrete", "discrete, copy": "discrete"}  # rates
 
 
 # %%
@@ -222,37 +248,46 @@ def aurocs(detector, images, data):
 
 
 def adapt(ttad, images, data, start, curve=True, **settings):
-    """AUROCs before and after each epoch, or after the last one only."""
-    found = [start]
-    if settings.get("alignment") == "none":
-        return {"curve": found, "failed": False}
+    """AUROCs before and after each epoch, or after the last one only; the first step's loss."""
+    found, losses, failed = [start], [], False
     try:
-        for adapted in replace(ttad, **settings).adapting(images):
+        for one in replace(ttad, **settings).adapting(images):
+            losses = one.losses_
             if curve:
-                found.append(aurocs(adapted, images, data))
+                found.append(aurocs(one, images, data))
         if not curve:
-            found.append(aurocs(adapted, images, data))
+            found.append(aurocs(one, images, data))
     except FloatingPointError:  # the unadapted scores stay what they were
-        return {"curve": [*found, start], "failed": True}
-    return {"curve": found, "failed": False}
+        found, failed = [*found, start], True
+    return {"curve": found, "failed": failed, "first loss": (losses or [None])[0]}
+
+
+def checksums(images):
+    """What any machine must find alike: the mean, and one that notices another order."""
+    ramp = torch.linspace(0, 1, images.numel()).view_as(images).to(images)
+    return {"mean": float(images.mean()), "ramp": float((ramp * images).mean())}
 
 
 def cells(name, s, plan, curves=()):
-    """Rows of one class and seed; plan: condition to a list of (method, learning rate)."""
+    """Rows of one class and seed; plan: (condition, severity) to (method, learning rate) pairs."""
     data, ttad = fit(name, s)
-    for condition, settings in plan.items():
-        images = shift(data, condition, s)
+    for (condition, severity), settings in plan.items():
+        images = shift(data, condition, severity, s)
         start = aurocs(ttad, images, data)
+        row = {
+            "class": name,
+            "seed": s,
+            "condition": condition,
+            "severity": severity,
+        }
+        row |= checksums(images)
         for method, lr in settings:
-            key = {
-                "class": name,
-                "seed": s,
-                "condition": condition,
-                "method": method,
-            }
-            how = (METHODS | UNFROZEN)[method] | {"lr": lr}
-            found = adapt(ttad, images, data, start, method in curves, **how)
-            yield key | {"lr": lr} | found
+            found = {"curve": [start], "failed": False}
+            if method != "PatchCore":
+                how = (METHODS | UNFROZEN | AS_PRINTED)[method] | {"lr": lr}
+                found = adapt(ttad, images, data, start, method in curves, **how)
+            ends = dict(zip(("image", "pixel"), found["curve"][-1], strict=False))
+            yield row | {"method": method, "lr": lr} | ends | found
 
 
 # %% [markdown]
@@ -261,96 +296,99 @@ def cells(name, s, plan, curves=()):
 
 
 # %%
+def shifts(severity, settings):
+    """A plan for `cells`: all four corruptions, each at its severity."""
+    return {(kind, severity[kind]): settings for kind in KINDS}
+
+
 def held_out():
-    """Learning rates tried on seeds that no verdict uses: 0 and 1, one a class."""
+    """Learning rates tried on the judged class and on seeds that no verdict uses."""
     settings = [(m, lr) for m, rates in RATES.items() for lr in rates]
-    for s, name in enumerate(ARENA):
-        for row in cells(name, s, dict.fromkeys(KINDS, settings)):
+    for s in (0, 1):
+        for row in cells(next(iter(ARENA)), s, shifts(SEVERITY, settings)):
             yield row | {"phase": "held out"}
 
 
 def chosen(rows):
-    """The rate of the best mean image AUROC over held-out classes and corruptions."""
-    frame = pd.DataFrame(rows)
-    frame["last"] = [c[-1][0] for c in frame["curve"]]
-    mean = frame.groupby(["method", "lr"])["last"].mean()
-    return {m: float(mean[m].idxmax()) for m in RATES if "discrete" not in m}
+    """The rate of the best mean image AUROC over held-out seeds and corruptions."""
+    mean = pd.DataFrame(rows).groupby(["method", "lr"])["image"].mean()
+    return {m: float(mean[m].idxmax()) for m in RATES if m not in UNFROZEN}
 
 
-def judged(seeds, rates):
-    """The grid: methods on corruptions; PatchCore and TTAD on clean pictures too."""
-    rate = {m: rates.get(m, rates["TTAD"]) for m in METHODS}
-    for s in seeds:
-        for k, name in enumerate(ARENA):
-            fewer = k and scale == "laptop"  # the class without masks
-            settings = [
-                (m, rate[m])
-                for m in METHODS
-                if not fewer or m in (*RIVALS, "discrete")
-            ]
-            ends = [(m, rate[m]) for m in ("PatchCore", "TTAD")]
-            plan = {"clean": ends} | dict.fromkeys(KINDS, settings)
-            for row in cells(name, s, plan, RIVALS):
-                yield row | {"phase": "judged"}
+def grid(rates):
+    """The verdicts' rows, and beside them the rivals at severity 5 and on flagged classes."""
+    rate = {m: rates.get(SHARED.get(m, m), PRINTED_RATE) for m in METHODS}
+    if rates:
+        rate |= dict.fromkeys(AS_PRINTED, PRINTED_RATE)
+    every, rivals, clean = (
+        [(m, rate[m]) for m in names]
+        for names in (rate, RIVALS, ("PatchCore", "TTAD"))
+    )
+    for s in SEEDS:
+        for name in ARENA:
+            plan = {("clean", 0): clean} | shifts(SEVERITY, every)
+            if name in FLAGGED:
+                plan = {("clean", 0): clean[:1]} | shifts(SEVERITY, rivals)
+            elif SEVERITY != HARDEST and s in BESIDE:
+                both = [pair for pair in every if pair[0] in (*RIVALS, *AS_PRINTED)]
+                plan |= shifts(HARDEST, both)
+            if name not in FLAGGED or s in BESIDE:
+                curves = () if name in FLAGGED else RIVALS
+                for row in cells(name, s, plan, curves):
+                    yield row | {"phase": "judged"}
 
 
 # %% [markdown]
 # ## Live and stored
 #
-# The grid is a long run, kept in `results/`. What this page computes while you wait is a slice of it, with the functions above, and it must agree.
+# The grid is a long run, kept in `results/`. What this page computes while you wait is a slice of it, with the functions above. On any machine the pictures, the unadapted scores and
+# the loss of the first step must agree; what nine steps make of a rounded sum may differ, and is told.
 
 # %%
-n_seeds = 5
-seeds = range(seed, seed + n_seeds)
+n_seeds, n_beside = pick(scale, smoke=(10, 5), laptop=(10, 5), paper=(5, 5))
+SEEDS, BESIDE = (range(seed, seed + n) for n in (n_seeds, n_beside))
 if scale == "paper":  # the printed rate for all
-    rows = list(judged(seeds, dict.fromkeys(METHODS, 0.003)))
+    rows = list(grid({}))
 elif long:
     rows = list(held_out())
-    rows += judged(seeds, chosen(rows))
+    rows += grid(chosen(rows))
     ledger.store(rows)
 else:
     stored = ledger.stored("33_ttad_results")
     rows = stored.value
 frame = pd.DataFrame(rows)
-frame["image"] = [c[-1][0] for c in frame["curve"]]
-frame["pixel"] = [c[-1][1] if len(c[-1]) > 1 else np.nan for c in frame["curve"]]
 tried, table = (frame[frame["phase"] == p] for p in ("held out", "judged"))
+decides = ~table["class"].isin(FLAGGED)
+matched = table["severity"] == table["condition"].map(SEVERITY | {"clean": 0})
+judged = table[decides & matched]  # what the verdicts see
+VIEWS = {"": judged, ", severity 5": table[decides & ~matched]}
+VIEWS[", flagged class"] = table[~decides & matched]
 
 # %% tags=["hide-input"]
 if scale != "paper" and not long:
     rate = table.groupby("method")["lr"].first()
     settings = [(m, float(rate[m])) for m in RIVALS]
+    bright = {("brightness", SEVERITY["brightness"]): settings}
     classes = list(ARENA)[: pick(scale, smoke=1, laptop=2)]
-    live = [
-        r for k in classes for r in cells(k, seed, {"brightness": settings}, RIVALS)
-    ]
+    live = [row for name in classes for row in cells(name, seed, bright)]
 if scale == "laptop" and not long:
-    name_of = ["class", "seed", "condition", "method"]
-    kept = table.set_index(name_of)["curve"]
-    gap = max(
-        float(
-            np.abs(
-                np.subtract(r["curve"], kept[tuple(r[k] for k in name_of)])
-            ).max()
-        )
-        for r in live
-    )
-    ledger.record("p33_live_gap", gap, timing=True, bounds=(0, 3))
-    ledger.record("p33_live_rows", len(live))
-    if gap > 3:
-        raise AssertionError(
-            f"the live slice is {gap:.2f} points off the stored run"
-        )
-    ledger.say(
-        stored.sentence()
-        + " The live slice, {p33_live_rows} adaptations and their curves, differs from it by at most {p33_live_gap:.1g} points of AUROC; more than 3 would stop "
-        "this page. (On another processor sums are rounded otherwise, and steps of a descent amplify that.)"
+    ledger.say(stored.sentence())
+    ledger.agreement(
+        "33",
+        live,
+        table.to_dict("records"),
+        cell=["class", "seed", "condition", "severity", "method"],
+        scores=["image", "pixel"],
+        same=["lr", "mean", "ramp", "first loss"],
+        untrained=lambda row: row["method"] == "PatchCore",
+        rounding=100 / (n_good * 3 * n_each),  # an exchanged pair of pictures
     )
 
 # %% [markdown]
 # ## The learning rate
 #
-# Held-out seeds, one a class, and all four corruptions: each number is a mean over eight cells. Look at how far the rows of one method lie apart, and compare that with how far the methods do.
+# Held-out seeds 0 and 1, planted defects, all four corruptions at their matched severities: each number is a mean over eight cells. Look at how far the rows of one method lie apart,
+# and compare that with how far the methods do.
 
 # %% tags=["hide-input"]
 if len(tried):
@@ -381,7 +419,7 @@ if len(tried):
                 "pixel": "pixel AUROC",
             }
         ),
-        caption="Held-out seeds, percent and points; pixels of the planted defects only",
+        caption="Held-out seeds, percent and points",
         formats={
             "image AUROC": "{:.1f}",
             "over unadapted": "{:+.1f}",
@@ -401,9 +439,9 @@ if len(tried):
     )
     ledger.record("p33_best_rates", picked)
     ledger.say(
-        "The best rates are {p33_best_rates[TTT++]:g} for TTT++, {p33_best_rates[TTAC]:g} for TTAC and {p33_best_rates[TTAD]:g} for TTAD, the last one being the printed one; all "
-        "lie inside what was tried. From its worst rate to its best, TTT++ gains {p33_rate_spread[TTT++]:.0f} points, TTAC {p33_rate_spread[TTAC]:.0f}, TTAD "
-        "{p33_rate_spread[TTAD]:.0f}; from the worst method to the best, each at its best, it is {p33_rate_spread[between methods]:.0f}. Whoever compares them at one common rate "
+        "The best rates are {p33_best_rates[TTT++]:g} for TTT++, {p33_best_rates[TTAC]:g} for TTAC and {p33_best_rates[TTAD]:g} for TTAD; 0.003 is printed. "
+        "From its worst rate to its best, TTT++ gains {p33_rate_spread[TTT++]:.1f} points, TTAC {p33_rate_spread[TTAC]:.1f}, TTAD "
+        "{p33_rate_spread[TTAD]:.1f}; from the worst method to the best, each at its best, it is {p33_rate_spread[between methods]:.1f}. Whoever compares them at one common rate "
         "compares rates."
     )
 
@@ -428,152 +466,138 @@ def in_print(number, dataset, method):
     return [of.get(PRINTED[c], np.nan) for c in ORDER]
 
 
+def means(metric):
+    """Name of class and condition to the means over seeds, a row a method."""
+    found = {}
+    for told, part in VIEWS.items():
+        for name, of in part.dropna(subset=[metric]).groupby("class", sort=False):
+            grid = of.pivot_table(
+                index="method", columns="condition", values=metric
+            )
+            names = [m for m in (*RIVALS, *AS_PRINTED) if m in grid.index]
+            found[name + told] = grid.reindex(index=names, columns=ORDER)
+    return found
+
+
 def beside(number, metric):
     """The printed rows of a table, and ours."""
-    printed = [
+    lines = [
         {"class": shown, "method": m} | dict(zip(ORDER, in_print(number, d, KEY[m]), strict=True))
         for shown, d in SETS.items()
         for m in RIVALS
     ]  # fmt: skip
-    ours = (
-        table[table["method"].isin(RIVALS)]
-        .dropna(subset=[metric])
-        .pivot_table(
-            index=["class", "method"],
-            columns="condition",
-            values=metric,
-            sort=False,
-        )
-        .reindex(columns=ORDER)
-    )
-    order = [(c, m) for c in ARENA for m in RIVALS if (c, m) in ours.index]
-    ours = ours.loc[order]
-    return pd.DataFrame(printed), ours
+    for name, grid in means(metric).items():
+        lines += [
+            {"class": name, "method": m} | r for m, r in grid.T.to_dict().items()
+        ]
+    return pd.DataFrame(lines)
 
 
-printed, ours = beside("Table 1", "image")
-ledger.record(
-    "p33_image",
-    {f"{c}: {m}": r.dropna().to_dict() for (c, m), r in ours.iterrows()},
-    tolerance=5e-3,
-)
+for metric in ("image", "pixel"):
+    for name, grid in means(metric).items():
+        kept = {m: r.dropna().to_dict() for m, r in grid.iterrows()}
+        ledger.record(f"p33_{metric} {name}", kept, tolerance=5e-3)
 plotting.table(
-    pd.concat([printed, ours.reset_index()], ignore_index=True),
-    caption=f"Image AUROC (%), severity 5, last epoch, mean over {n_seeds} seeds",
+    beside("Table 1", "image"),
+    caption=f"Image AUROC (%), last epoch, mean over {n_seeds} seeds ({n_beside} at severity 5 and for the flagged class)",
     formats="{:.1f}",
     shows=["ttad Table 1", "ttad Table 5"],
 )
 
 # %% tags=["remove-input"]
+first = next(iter(ARENA))
 if scale != "paper":
+    base, hard = f"p33_image {first}", f"p33_image {first}, severity 5"
+
+    def listed(key, method):
+        return ", ".join(f"{{{key}[{method}][{kind}]:.0f}}" for kind in KINDS)
+
     ledger.say(
-        "Brightness is where adapting works: TTAD takes the real defects from {p33_image[mono, real, all designs: PatchCore][brightness]:.0f} to {p33_image[mono, real, all designs: TTAD][brightness]:.0f} and the planted ones from "
-        "{p33_image[mono, planted defects: PatchCore][brightness]:.0f} to {p33_image[mono, planted defects: TTAD][brightness]:.0f}. Under noise, blur and contrast the planted ones stay near chance, "
-        "whatever is done to them. And TTT++, in print worse than nothing, is ahead of TTAD on the real defects under noise ({p33_image[mono, real, all designs: TTT++][gaussian noise]:.0f} against "
-        "{p33_image[mono, real, all designs: TTAD][gaussian noise]:.0f}), blur ({p33_image[mono, real, all designs: TTT++][defocus blur]:.0f} against {p33_image[mono, real, all designs: TTAD][defocus blur]:.0f}) and contrast "
-        "({p33_image[mono, real, all designs: TTT++][contrast]:.0f} against {p33_image[mono, real, all designs: TTAD][contrast]:.0f})."
+        "Under noise, blur, brightness and contrast, at the matched severities, the unadapted memory has "
+        f"{listed(base, 'PatchCore')}; TTT++ ends at {listed(base, 'TTT++')}, TTAC at {listed(base, 'TTAC')}, TTAD at {listed(base, 'TTAD')}. "
+        f"At severity 5 the unadapted memory has {listed(hard, 'PatchCore')}, and TTAD ends at {listed(hard, 'TTAD')}: from near chance "
+        "there is little way up, whoever leads."
     )
 
 # %% [markdown]
-# (The printed row of TTAC on MVTec AD has lost a number and is shifted by one column, as Table 4 of the paper shows; 55.34 stands in it twice. Table 5, the same by class, is lost in
-# the text that we have: by class is what ours is anyway.)
+# (The printed row of TTAC on MVTec AD has lost a number and is shifted by one column, as Table 4 of the paper shows; 55.34 stands in it twice. Table 5, the same by class, is not in
+# the version that was read; by class is what ours is anyway.)
 #
 # ## Pixel AUROC
 #
 # Table 3, for the class that has masks. A chance map has 50; below that, a defect looks *more* normal than its surroundings (page 30 says why).
 
 # %% tags=["hide-input"]
-printed, ours = beside("Table 3", "pixel")
-ledger.record(
-    "p33_pixel",
-    {f"{c}: {m}": r.dropna().to_dict() for (c, m), r in ours.iterrows()},
-    tolerance=5e-3,
-)
 plotting.table(
-    pd.concat([printed, ours.reset_index()], ignore_index=True),
-    caption=f"Pixel AUROC (%), severity 5, last epoch, mean over {n_seeds} seeds",
+    beside("Table 3", "pixel"),
+    caption=f"Pixel AUROC (%), last epoch, mean over {n_seeds} seeds ({n_beside} at severity 5)",
     formats="{:.1f}",
     shows=["ttad Table 3", "ttad Table 7"],
 )
 
 # %% tags=["remove-input"]
 if scale != "paper":
+    base, hard = f"p33_pixel {first}", f"p33_pixel {first}, severity 5"
     ledger.say(
-        "TTAD lifts the maps under brightness from {p33_pixel[mono, planted defects: PatchCore][brightness]:.0f} to {p33_pixel[mono, planted defects: TTAD][brightness]:.0f} and under contrast from "
-        "{p33_pixel[mono, planted defects: PatchCore][contrast]:.0f} to {p33_pixel[mono, planted defects: TTAD][contrast]:.0f}, which is chance. Under noise they stay upside down "
-        "({p33_pixel[mono, planted defects: TTAD][gaussian noise]:.0f}). A likely reason: cuts and holes are dark, half of the noise is clipped there, and what is left is the calmest spot of the picture."
+        f"Maps, in the same order: unadapted {listed(base, 'PatchCore')}, by TTAD {listed(base, 'TTAD')}; at severity 5 unadapted {listed(hard, 'PatchCore')}, by TTAD "
+        f"{listed(hard, 'TTAD')}. Under noise at severity 5 they stay upside down. A likely reason: cuts and holes are dark, half of the noise is clipped there, and what is left is the "
+        "calmest spot of the picture."
     )
 
 # %% [markdown]
-# (Of Table 7, pixels by class, only the caption is left in our text.)
+# (Of Table 7, pixels by class, the version that was read has the caption alone.)
 #
 # ## Epoch by epoch
 #
-# Image AUROC before adapting and after every epoch, mean over seeds; the dotted line is PatchCore on clean pictures, which is what there is to win back. An honest method should rise and then stay.
+# AUROC before adapting and after every epoch, at the matched severities, mean over seeds; the dotted line is PatchCore on clean pictures, which is what there is to win back. An honest method should rise and then stay.
 
 # %% tags=["hide-input"]
 COLOR = {"TTT++": RED, "TTAC": PINK, "TTAD": BLUE}
 MARK = {"TTT++": "s", "TTAC": "^", "TTAD": "o"}
-curves = table[table["method"].isin(list(COLOR)) & (table["condition"] != "clean")]
-
-
-def mean_curve(part):
-    return np.mean([[image for image, *_ in c] for c in part["curve"]], axis=0)
-
-
+curves = judged[
+    judged["method"].isin(list(COLOR)) & (judged["condition"] != "clean")
+]
+curves = curves[~curves["failed"]]
+clean = judged[(judged["condition"] == "clean") & (judged["method"] == "PatchCore")]
 fig, axes = plt.subplots(
-    len(ARENA),
-    4,
-    figsize=(9.5, 0.7 + 2.3 * len(ARENA)),
-    layout="constrained",
-    sharex=True,
-    sharey="row",
-    squeeze=False,
+    2, 4, figsize=(9.5, 5.3), layout="constrained", sharex=True, sharey="row"
 )
-clean = table[(table["condition"] == "clean") & (table["method"] == "PatchCore")]
-clean = clean.groupby("class")["image"].mean()
-for line, name in zip(axes, ARENA, strict=True):
+for k, (line, metric) in enumerate(zip(axes, ("image", "pixel"), strict=True)):
     for ax, kind in zip(line, KINDS, strict=True):
-        here = curves[(curves["class"] == name) & (curves["condition"] == kind)]
         for method, color in COLOR.items():
-            part = here[(here["method"] == method) & ~here["failed"]]
-            if len(part):
-                y = mean_curve(part)
+            of = (curves["method"] == method) & (curves["condition"] == kind)
+            drawn = [[end[k] for end in c] for c in curves[of]["curve"]]
+            if drawn:
+                y = np.mean(drawn, axis=0)
                 ax.plot(y, marker=MARK[method], color=color, label=method)
-        ax.axhline(clean[name], ls=":", color="0.4")
+                ax.set_xticks(range(len(y)))
+        ax.axhline(clean[metric].mean(), ls=":", color="0.4")
         ax.axhline(50, lw=0.6, color="0.8")
-        ax.set_xticks(range(max(map(len, here["curve"]))))
-        if name == next(iter(ARENA)):
+        if metric == "image":
             ax.set_title(kind, fontsize=10)
-    line[0].set_ylabel(f"{name}\nimage AUROC (%)", fontsize=9)
+    line[0].set_ylabel(f"{metric} AUROC (%)", fontsize=9)
 fig.supxlabel("epochs (0 = not adapted)", fontsize=10)
 handles, labels = axes[0, 0].get_legend_handles_labels()
 fig.legend(handles, labels, loc="outside upper center", ncols=3)
 plotting.show(
     fig,
-    alt="Image AUROC over three epochs in eight panels, two classes by four corruptions. TTAD rises under brightness, steeply on real defects, and is nearly flat elsewhere; TTT++ rises on real defects under all four corruptions; nearly all lines on planted defects under noise, blur and contrast stay around 50, far below the dotted line of clean pictures.",
-    shows=["ttad Table 1"],
+    alt="Image and pixel AUROC over three epochs in eight panels, by four corruptions, for TTT++, TTAC and TTAD, with a dotted line where clean pictures are.",
+    shows=["ttad Table 1", "ttad Table 3"],
 )
 
 # %% [markdown]
 # Last and best epoch. The difference is what a table gains by looking at the labels once more.
 
 # %% tags=["hide-input"]
-both = curves[~curves["failed"]].copy()
+both = curves.copy()
 both["best"] = [max(e[0] for e in c[1:]) for c in both["curve"]]
 both["first"] = [c[1][0] for c in both["curve"]]
-ends = both.groupby(["class", "method"], sort=False)[
-    ["first", "image", "best"]
-].mean()
+ends = both.groupby("method", sort=False)[["first", "image", "best"]].mean()
 ends.columns = ["first epoch", "last epoch", "best epoch"]
 ends["best less last"] = ends["best epoch"] - ends["last epoch"]
-ledger.record(
-    "p33_epochs",
-    {f"{c}: {m}": r.to_dict() for (c, m), r in ends.iterrows()},
-    tolerance=0.01,
-)
+ledger.record("p33_epochs", ends.T.to_dict(), tolerance=0.01)
 failures = table.groupby("method")["failed"].sum()
-ledger.record("p33_failed", {m: int(failures[m]) for m in RIVALS})
+ledger.record("p33_failed", {m: int(n) for m, n in failures.items()})
 plotting.table(
     ends.reset_index(),
     caption="Image AUROC (%), mean over four corruptions and the seeds",
@@ -583,45 +607,54 @@ plotting.table(
 # %% tags=["remove-input"]
 if scale != "paper":
     ledger.say(
-        "Picking TTAD's best epoch by the labels would add {p33_epochs[mono, planted defects: TTAD][best less last]:.1f} and {p33_epochs[mono, real, all designs: TTAD][best less last]:.1f} points, TTT++'s "
-        "{p33_epochs[mono, planted defects: TTT++][best less last]:.1f} and {p33_epochs[mono, real, all designs: TTT++][best less last]:.1f}. Failed adaptations: TTT++ {p33_failed[TTT++]}, TTAC {p33_failed[TTAC]}, "
-        "TTAD {p33_failed[TTAD]}, at the rates chosen."
+        "Picking TTAD's best epoch by the labels would add {p33_epochs[TTAD][best less last]:.1f} points, TTT++'s {p33_epochs[TTT++][best less last]:.1f}, TTAC's "
+        "{p33_epochs[TTAC][best less last]:.1f}. Failed adaptations, at the rates chosen: TTT++ {p33_failed[TTT++]}, TTAC {p33_failed[TTAC]}, TTAD {p33_failed[TTAD]}. At the printed "
+        "rate of 0.003: TTT++ {p33_failed[TTT++, rate 0.003]}, TTAC {p33_failed[TTAC, rate 0.003]}, each of "
+        + str(int((table["method"] == "TTAC, rate 0.003").sum()))
+        + "."
+    )
+    longer = pd.DataFrame(ledger.stored("34_ttad_ablation").value)
+    longer = longer[(longer["class"] == first) & (longer["method"] == "discrete")]
+    steps = {
+        f"{metric}, after {n}": float(np.mean([c[at][m] - c[0][m] for c in longer["curve"]]))
+        for m, metric in enumerate(("image", "pixel"))
+        for n, at in ((9, 2), (30, 4))
+    }  # fmt: skip
+    ledger.record("p33_thirty_steps", steps, tolerance=0.02)
+    ledger.say(
+        "Some of these curves are still on their way up. Page [34](34_ttad_ablation) lets three methods take thirty steps at severity 5. There the discrete plan's gain over no adaptation, planted "
+        "defects, mean of four corruptions, goes from {p33_thirty_steps[image, after 9]:+.1f} to {p33_thirty_steps[image, after 30]:+.1f} points for images and from "
+        "{p33_thirty_steps[pixel, after 9]:+.1f} to {p33_thirty_steps[pixel, after 30]:+.1f} for pixels."
     )
 
 # %% [markdown]
-# Some of these curves are still on their way up. Page [34](34_ttad_ablation) lets three of the methods run for ten epochs, thirty steps: maps gain more from that, the images of planted defects hardly do, and on real defects
-# moment matching keeps its lead.
-#
 # ## Where something is lost
 #
-# A mean hides its losses. Here is the gain over not adapting for every class, corruption and method, with the 95 % interval over seeds. Everything with a minus is a case where it would have been better to
-# leave the network alone; nothing is left out.
+# A mean hides its losses. Here is the gain over not adapting for every class, severity, corruption and method, with the 95 % interval over seeds. Everything with a minus is a case where it
+# would have been better to leave the network alone; nothing is left out.
 
 # %% tags=["hide-input"]
-wide = {
-    metric: table[table["condition"] != "clean"].pivot_table(
-        index=["class", "condition", "seed"],
-        columns="method",
-        values=metric,
-        sort=False,
-    )
-    for metric in ("image", "pixel")
-}
+shown = [m for m in (*RIVALS[1:], *AS_PRINTED) if m in set(table["method"])]
 rows, gains = [], {}
-for metric, p in wide.items():
-    for (name, kind), part in p.dropna(how="all").groupby(
-        level=["class", "condition"], sort=False
-    ):
-        row = {"class": name, "AUROC of": metric, "corruption": kind}
-        for m in RIVALS[1:]:
-            ends_of = ledger.t_interval((part[m] - part["PatchCore"]).tolist())
-            gains[f"{name}: {metric}, {kind}, {m}"] = list(ends_of)
-            row[m] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*ends_of)
-        rows.append(row)
+for told, part in VIEWS.items():
+    for metric in ("image", "pixel"):
+        here = part[part["condition"] != "clean"].dropna(subset=[metric])
+        keys = ["class", "condition", "seed"]
+        grid_of = here.pivot_table(index=keys, columns="method", values=metric)
+        for (name, kind), p in grid_of.groupby(level=keys[:2], sort=False):
+            row = {"class": name + told, "AUROC of": metric, "corruption": kind}
+            for m in [m for m in shown if m in p]:
+                ends_of = ledger.t_interval((p[m] - p["PatchCore"]).tolist())
+                gains[f"{name}{told}: {metric}, {kind}, {m}"] = list(ends_of)
+                row[m] = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*ends_of)
+            rows.append(row)
 ledger.record("p33_gains", gains, tolerance=0.05)
-lost = {m: [k.rsplit(", ", 1)[0] for k, v in gains.items() if k.endswith(f", {m}") and v[0] < 0] for m in RIVALS[1:]}  # fmt: skip
+deciding = {
+    k: v for k, v in gains.items() if "severity 5" not in k and "flagged" not in k
+}
+lost = {m: [k.split(": ")[1].removesuffix(f", {m}") for k, v in deciding.items() if k.endswith(f", {m}") and v[0] < 0] for m in RIVALS[1:]}  # fmt: skip
 ledger.record("p33_lost", {m: len(v) for m, v in lost.items()})
-ledger.record("p33_cells", len(rows))
+ledger.record("p33_cells", len(deciding) // len(shown))
 ledger.record("p33_lost_by_ttad", lost["TTAD"])
 plotting.table(
     pd.DataFrame(rows),
@@ -630,7 +663,7 @@ plotting.table(
 
 # %% tags=["remove-input"]
 ledger.say(
-    "TTAD is below the unadapted memory in {p33_lost[TTAD]} of {p33_cells} cells ("
+    "In the mean over seeds TTAD is below the unadapted memory in {p33_lost[TTAD]} of the {p33_cells} cells of the verdicts ("
     + ("; ".join(lost["TTAD"]) or "none")
     + "), TTT++ in {p33_lost[TTT++]}, TTAC in {p33_lost[TTAC]}."
 )
@@ -661,7 +694,7 @@ plotting.table(
 )
 
 # %% [markdown]
-# **Table 6**, Real-IAD by class. Only the block of contrast is left in our text, thirty classes and ten methods; the claim it comes with says that GNL is ahead "in a few classes".
+# **Table 6**, Real-IAD by class. The version that was read has the block of contrast alone, thirty classes and ten methods; the claim it comes with says that GNL is ahead "in a few classes".
 
 # %% tags=["hide-input"]
 six = ledger.numbers(paper="ttad", table="Table 6").pivot_table(
@@ -692,73 +725,99 @@ ledger.say(
 # %% [markdown]
 # ## Verdicts
 #
-# A seed's margin is the smallest over all that the claim speaks of: classes, corruptions, rivals. With thirty pictures a cell is coarse (an AUROC moves in steps of half a point, and its
-# standard error is some nine points), and the smallest of several such numbers is pulled down. So each verdict says beside it how the cells' means stand.
+# Planted defects at the matched severities, ten seeds; every inequality of a claim is judged by itself. A gap of less than one point of AUROC is called negligible: page 30 says why.
+# With thirty pictures a cell is coarse: one exchanged pair of pictures is worth 0.4 points, and the standard error of an image AUROC is some nine.
+
+# %%
+POINT = 1.0  # of AUROC, the smallest difference that matters: page 30
+
+
+def by_seed(metric):
+    """Rows (condition, seed), columns methods; classes are averaged within a seed."""
+    return judged.pivot_table(
+        index=["condition", "seed"], columns="method", values=metric, sort=False
+    )
+
+
+def ahead(frame, kinds):
+    """One inequality a corruption and rival: its name to TTAD's lead, seed by seed."""
+    return {
+        f"{kind}: TTAD > {rival}": (frame.loc[kind]["TTAD"] - frame.loc[kind][rival]).tolist()
+        for kind in kinds
+        for rival in RIVALS[:3]
+    }  # fmt: skip
+
+
+image, pixel = by_seed("image"), by_seed("pixel")
+singles = ("TTT++", "TTAC")
+
+
+def beyond_half(methods):
+    """Cells in which single Gaussians are worse, less half of all, a tie being half a case."""
+    return sum(
+        0.5 * np.sign(image.loc[kind]["PatchCore"] - image.loc[kind][m]).to_numpy()
+        for kind in KINDS
+        for m in methods
+    )
+
+
+short = {k: image.loc["clean"]["PatchCore"] - image.loc[k]["TTAD"] for k in ("defocus blur", "brightness")}  # fmt: skip
 
 # %% tags=["hide-input"]
-image, pixel = wide["image"], wide["pixel"].dropna(how="all")
 draws = "a seed draws the cells, the damage, the memory, the noise, the batches and the views"
-other = f"Classes: {'; '.join(ARENA)}; not MVTec AD."
-
-
-def kinds(frame, *names):
-    return frame[frame.index.get_level_values("condition").isin(names)]
-
-
-def by_seed(margins):
-    """The smallest margin of each seed."""
-    return margins.groupby("seed").min().tolist()
-
-
-def told(margins):
-    """How the cells' means stand."""
-    means = margins.groupby(level=["class", "condition"], sort=False).mean()
-    good = int((means > 0).sum())
-    words = "; ".join(f"{c}, {k} {v:+.1f}" for (c, k), v in means.items())
-    return f"As claimed in the mean over seeds in {good} of {len(means)} cells ({words})."
-
-
-singles = image[["TTT++", "TTAC"]]
-worse = singles.lt(image["PatchCore"], axis=0).sum(axis=1).groupby("seed").sum()
-half = len(singles) // n_seeds  # half of classes x corruptions x two methods
-ledger.record("p33_worse", worse.tolist())
-lifts = singles.sub(image["PatchCore"], axis=0).mean()
+reason = (
+    "half of the printed steps between the transport rows of Table 4 are smaller"
+)
+levels = ", ".join(f"{k} {v}" for k, v in SEVERITY.items())
+where = f"Planted defects on solar cells, not MVTec AD; severities {levels}; each method at its own best learning rate. Nine steps; the paper takes about 120."
+n_cells = len(KINDS) * len(singles)
+found = {
+    m: image[m].drop("clean") - image["PatchCore"].drop("clean") for m in singles
+}
+ledger.record("p33_worse", (beyond_half(singles) + n_cells / 2).tolist())
+told = f"Mean gain {found['TTT++'].mean():+.1f} points for TTT++ and {found['TTAC'].mean():+.1f} for TTAC."
+if scale != "paper":
+    as_printed = beyond_half(AS_PRINTED) + n_cells / 2
+    ledger.record("p33_worse_as_printed", as_printed.tolist())
+    told += f" It turns on the rate: at the printed 0.003, for both, {as_printed.mean():.1f} of {n_cells} cells a seed are worse (an adaptation that breaks down leaves the unadapted score, a tie)."
 ledger.verdict(
     "ttad-04",
-    (worse - half).tolist(),
+    {
+        "more cells of TTT++ and TTAC worse than PatchCore than not": beyond_half(
+            singles
+        )
+    },
     draws,
-    f"cells of {2 * half} beyond half",
-    f"Worse than PatchCore in {worse.mean():.1f} of {2 * half} cells (class, corruption, method) a seed, each method at its own best learning rate; mean gain {lifts['TTT++']:+.1f} points for TTT++ and {lifts['TTAC']:+.1f} for TTAC. {other}",
+    f"cells of {n_cells} beyond half",
+    f"{told} {where}",
+    smallest_effect=1.0,
+    effect_reason="one cell more or less than half is the least that 'most' can mean",
 )
-three_kinds = kinds(image, "gaussian noise", "defocus blur", "brightness")
-ahead = three_kinds["TTAD"] - three_kinds[RIVALS[:3]].max(axis=1)
 ledger.verdict(
     "ttad-05",
-    by_seed(ahead),
+    ahead(image, list(KINDS)[:3]),
     draws,
-    "points ahead of the best of PatchCore, TTT++ and TTAC, worst cell",
-    f"{told(ahead)} TTT++, with a learning rate of its own, is ahead under noise and blur; ten epochs do not change that (page 34). {other}",
-)
-two_kinds = kinds(image, "defocus blur", "brightness")["TTAD"]
-was = table[(table["condition"] == "clean") & (table["method"] == "PatchCore")]
-was = was.set_index(["class", "seed"])["image"]
-short = pd.Series(
-    [was[c, s] for c, _, s in two_kinds.index] - two_kinds, two_kinds.index
+    "points of image AUROC",
+    where,
+    smallest_effect=POINT,
+    effect_reason=reason,
 )
 ledger.verdict(
     "ttad-07",
-    by_seed(2.5 - short),
+    {f"{k}: clean less TTAD": v.tolist() for k, v in short.items()},
     draws,
-    "points within 2.5 of the clean score, worst cell",
-    f"{told(2.5 - short)} The blur was made for pictures of 224 pixels and bites harder at 128; what brightness has clipped no network brings back. {other}",
+    "points of image AUROC",
+    f"Clean is PatchCore's score on clean pictures. {where}",
+    band=(-2.5, 2.5),
 )
-ahead = pixel["TTAD"] - pixel[RIVALS[:3]].max(axis=1)
 ledger.verdict(
     "ttad-08",
-    by_seed(ahead),
+    ahead(pixel, KINDS),
     draws,
-    "points of pixel AUROC ahead of the best of PatchCore, TTT++ and TTAC, worst corruption",
-    f"{told(ahead)} Ahead where maps gain most, behind where they gain little. Planted defects with masks; not MVTec AD.",
+    "points of pixel AUROC",
+    where,
+    smallest_effect=POINT,
+    effect_reason=reason,
 )
 
 # %% [markdown]
@@ -899,7 +958,7 @@ plotting.table(
 
 # %% tags=["hide-input"]
 unchanged = (
-    table[table["condition"] == "clean"]
+    judged[judged["condition"] == "clean"]
     .pivot_table(index="class", columns="method", values=["image", "pixel"])
     .round(6)
 )

@@ -19,7 +19,7 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdicts' seeds: 0 and 1 were used up in choosing the protocol
-data_root = ""  # at scale "paper": a folder in the layout of MVTec AD
+data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 long = False  # compute the long adaptations and store them, as `make results` does
 
 # %% tags=["hide-input"]
@@ -34,10 +34,14 @@ from torch import nn
 from otad import ledger, plotting
 from otad.data import folders, solar
 from otad.data.corruptions import KINDS, corrupt
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
-from otad.methods.ttad import TTAD
+from otad.methods.ttad import TTAD, assign
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
+
+if scale == "paper":
+    MVTEC = location("mvtec_ad", data_folder)
 
 BLUE, RED, GREEN, PINK, ORANGE, SKY = plotting.COLORS[:6]
 
@@ -58,7 +62,11 @@ METHODS = {
     "discrete, copy": {"alignment": "discrete", "augmentation": "copy"},
     "TTAD": {"alignment": "discrete", "augmentation": "flips"},
     "continuous": {"alignment": "continuous", "augmentation": "none"},
-    "BN statistics": {"update": "bn_statistics", "frozen": 0},
+    "BN statistics": {
+        "augmentation": "none",
+        "update": "bn_statistics",
+        "frozen": 0,
+    },
     "all parameters": {"augmentation": "none", "update": "all"},
 }
 NAME = {
@@ -70,9 +78,9 @@ NAME = {
 # %% [markdown]
 # ## Live and stored
 #
-# The grid was computed by the long run of page [33](33_ttad_results), with its classes, sizes and learning rates: 128 pixels, 500 entries, thirty test pictures, nine steps.
-# The class with masks has every row. The one without has *no adaptation*, *KL*, *moments*, *discrete* and *TTAD*. Here one corruption is computed again for the rows that page 33 does not
-# show.
+# The grid was computed by the long run of page [33](33_ttad_results), with its classes, severities, sizes and learning rates: 128 pixels, 500 entries, thirty test pictures, nine steps, at
+# the severities that page 30 has matched to the printed losses. Planted defects have every row and decide. The real defects of all designs, the flagged class of page 30, have *no adaptation*, *KL*,
+# *moments* and *TTAD*. Here one corruption is computed again for the rows that page 33 does not show.
 
 # %%
 side = pick(scale, smoke=64, laptop=128, paper=224)
@@ -89,8 +97,8 @@ net = (
 
 
 def load(name, s):
-    if scale == "paper" and data_root:
-        return folders.load(data_root, name, size=side)
+    if scale == "paper":
+        return folders.load(MVTEC, name, size=side)
     if "real" in name:
         return solar.load("mono", side, n_train, n_good, 3 * n_each, s, "all")
     kinds = ["good"] * n_good + ["cut", "hole", "contamination"] * n_each
@@ -114,49 +122,49 @@ def fit(name, s):
     return data, ttad.fit(data.train.to(device()))
 
 
-def cells(name, s, conditions, rate, methods):
-    """Rows of one class and seed: the AUROCs after the last epoch."""
+def cells(name, s, severity, rate, methods):
+    """Rows of one class and seed, a corruption at its severity: the AUROCs after the last epoch."""
     data, ttad = fit(name, s)
-    for condition in conditions:
-        images = corrupt(data.test, condition, 5, seed=s).to(device())
+    for condition, level in severity.items():
+        images = corrupt(data.test, condition, level, seed=s).to(device())
+        row = {"class": name, "seed": s, "condition": condition, "severity": level}
+        row["mean"] = float(images.mean())
         for method in methods:
-            key = {
-                "class": name,
-                "seed": s,
-                "condition": condition,
-                "method": method,
-            }
-            one = replace(ttad, **METHODS[method], lr=rate[method])
+            one, failed = replace(ttad, **METHODS[method], lr=rate[method]), False
             try:
-                found, failed = aurocs(one.adapt(images), images, data), False
+                one = one.adapt(images)
+                found = aurocs(one, images, data)
             except FloatingPointError:
                 found, failed = aurocs(ttad, images, data), True
-            yield key | {"image": found[0], "pixel": found[1], "failed": failed}
+            ends = dict(zip(("image", "pixel"), found, strict=False))
+            loss = {"first loss": (one.losses_ or [None])[0]}
+            lr = {"method": method, "lr": rate[method]}
+            yield row | lr | ends | loss | {"failed": failed}
 
 
 # %%
+HARDEST = dict.fromkeys(KINDS, 5)
+FLAGGED = ("mono, real, all designs",)  # shown, and never judged: page 30
 if scale == "paper":  # the printed rate for all
     rate = dict.fromkeys(METHODS, 0.003)
-    classes = folders.categories(data_root) if data_root else ["mono"]
+    classes = folders.categories(MVTEC)
     table = pd.DataFrame(
         row
         for s in range(seed, seed + 5)
         for name in classes
-        for row in cells(name, s, KINDS, rate, METHODS)
+        for row in cells(name, s, HARDEST, rate, METHODS)
     )
 else:
     stored = ledger.stored("33_ttad_results")
-    table = pd.DataFrame(stored.value)
-    table = table[(table["phase"] == "judged") & (table["condition"] != "clean")]
-    table = table.replace({"method": NAME}).reset_index(drop=True)
-    table["image"] = [c[-1][0] for c in table["curve"]]
-    table["pixel"] = [
-        c[-1][1] if len(c[-1]) > 1 else np.nan for c in table["curve"]
-    ]
+    table = pd.DataFrame(stored.value).replace({"method": NAME})
+    table = table[(table["phase"] == "judged") & table["method"].isin(METHODS)]
+    MATCHED = table[table["method"] == "discrete"].groupby("condition")["severity"]
+    MATCHED = MATCHED.first().to_dict()  # the rows of one severity only
+    table = table[table["severity"] == table["condition"].map(MATCHED)]
     rate = table.groupby("method")["lr"].first().to_dict()
-n_seeds = table["seed"].nunique()
 CLASSES = list(table["class"].unique())  # the first has masks
-MASKED = table[table["class"] == CLASSES[0]] if scale != "paper" else table
+judged = table[~table["class"].isin(FLAGGED)]  # what the verdicts see
+n_seeds = judged["seed"].nunique()
 
 # %% tags=["hide-input"]
 if scale != "paper" and not long:
@@ -164,24 +172,17 @@ if scale != "paper" and not long:
         m for m in METHODS if m not in ("no adaptation", "KL", "moments", "TTAD")
     ]
     slice_of = slice_of[: pick(scale, smoke=2, laptop=None)]
-    live = list(cells(CLASSES[0], seed, ["brightness"], rate, slice_of))
-name_of = ["class", "seed", "condition", "method"]
+    bright = {"brightness": MATCHED["brightness"]}
+    live = list(cells(CLASSES[0], seed, bright, rate, slice_of))
 if scale == "laptop" and not long:
-    kept = table.set_index(name_of)
-    gap = max(
-        abs(row[metric] - kept.loc[tuple(row[k] for k in name_of), metric])
-        for row in live
-        for metric in ("image", "pixel")
-    )
-    ledger.record("p34_live_gap", gap, timing=True, bounds=(0, 3))
-    ledger.record("p34_live_rows", len(live))
-    if gap > 3:
-        raise AssertionError(
-            f"the live slice is {gap:.2f} points off the stored run"
-        )
-    ledger.say(
-        stored.sentence()
-        + " The live slice, {p34_live_rows} adaptations, differs from it by at most {p34_live_gap:.1g} points; more than 3 would stop this page."
+    ledger.say(stored.sentence())
+    ledger.agreement(
+        "34",
+        live,
+        table.to_dict("records"),
+        cell=["class", "seed", "condition", "severity", "method"],
+        scores=["image", "pixel"],
+        same=["lr", "mean", "first loss"],
     )
 
 # %% [markdown]
@@ -229,7 +230,7 @@ def beside(metric, sources):
 
 
 image = {c: ours(table[table["class"] == c], "image") for c in CLASSES}
-pixel = {"planted defects": ours(MASKED, "pixel")}
+pixel = {"planted defects": ours(judged, "pixel")}
 short = {
     c: c.replace("mono, ", "").replace(", all designs", " defects") for c in CLASSES
 }
@@ -280,7 +281,7 @@ if scale != "paper":
 
 # %% tags=["hide-input"]
 wide = {
-    metric: MASKED.pivot_table(
+    metric: judged.pivot_table(
         index=["class", "condition", "seed"],
         columns="method",
         values=metric,
@@ -322,8 +323,27 @@ plotting.show(
 # %% [markdown]
 # ## Copies
 #
-# In print, copying moves pixel AUROC by three hundredths up or down. Page [32](32_assignment_counts) shows why it should not move it at all: with every patch there three times, the plan is the old plan three
-# times, each entry divided by three; its discrete version has every link three times; and the mean over links is what it was. Here the copies were computed as what they are.
+# In print, copying moves pixel AUROC by three hundredths up or down. It should not move it at all, and this can be shown. Let every patch be there $k$ times. If $\gamma$ is the plan of Equation 5
+# without copies, then $k$ times $\gamma$, each entry divided by $k$, has the right marginals, and Sinkhorn's loop finds it, iteration by iteration: the row factors are the same for each copy, the
+# column factors see the same sums. Equation 6 keeps each link $k$ times (equal maxima all count), so the mean over links and its gradient are what they were. In double precision, patches of
+# ten pictures, two and three copies, four corruptions:
+
+# %%
+data, ttad = fit(CLASSES[0], seed)
+memory = ttad.memory_.double()
+copy_error = 0.0
+for kind in KINDS:
+    z = ttad.patches(
+        corrupt(data.test[-10:], kind, 5, seed=seed).to(device())
+    ).double()
+    once = assign(z, memory, "continuous")
+    for k in (2, 3):
+        gap = k * assign(z.repeat(k, 1), memory, "continuous") - once.repeat(k, 1)
+        copy_error = max(copy_error, float(gap.abs().max() / once.max()))
+ledger.record("p34_copy_error", copy_error, tolerance=1e3)
+
+# %% [markdown]
+# And in the grid, where copies were computed as what they are, in single precision:
 
 # %% tags=["hide-input"]
 twin = {
@@ -340,7 +360,8 @@ ledger.record("p34_copy_printed", change)
 
 # %% tags=["remove-input"]
 ledger.say(
-    "Largest difference that copies make here, over all corruptions and seeds: {p34_copy[image]:.1g} points of image and {p34_copy[pixel]:.1g} of pixel AUROC."
+    "The plan of copies is the copied plan to {p34_copy_error:.0e} of its largest entry. Largest difference that copies make in the grid, over all corruptions and seeds: {p34_copy[image]:.1g} points "
+    "of image and {p34_copy[pixel]:.1g} of pixel AUROC."
 )
 
 # %% [markdown]
@@ -401,6 +422,7 @@ ledger.say(
 
 # %%
 n_longer = pick(scale, smoke=2, laptop=10)
+n_long_seeds = pick(scale, smoke=2, laptop=5)
 LOOK = (1, 3, 6, 10)  # epochs after which the scores are taken
 LONGER = {
     "moments": METHODS["moments"],
@@ -409,14 +431,14 @@ LONGER = {
 }
 
 
-def longer(name, s, conditions, methods):
+def longer(name, s, conditions, methods, rate):
     """Rows of one class and seed, with the AUROCs before and after the epochs of LOOK."""
     data, ttad = fit(name, s)
     for condition in conditions:
         images = corrupt(data.test, condition, 5, seed=s).to(device())
         start = aurocs(ttad, images, data)
         for method in methods:
-            lr = rate["moments" if method == "moments" else "discrete"]
+            lr = rate[method]
             one = replace(ttad, **LONGER[method], lr=lr, epochs=n_longer)
             curve, failed = [start], False
             try:
@@ -436,37 +458,39 @@ def longer(name, s, conditions, methods):
 
 # %%
 if long:
+    rate |= {"discrete, all stages": rate["discrete"]}
     rows = [
         row
-        for s in range(seed, seed + n_seeds)
+        for s in range(seed, seed + n_long_seeds)
         for name in CLASSES
-        for row in longer(name, s, KINDS, LONGER)
+        for row in longer(name, s, KINDS, LONGER, rate)
     ]
     ledger.store(rows)
 elif scale != "paper":
     long_run = ledger.stored("34_ttad_ablation")
     rows = long_run.value
-    again = list(longer(CLASSES[0], seed, ["brightness"], ["discrete"]))
+    rate_then = {r["method"]: r["lr"] for r in rows}
+    again = list(longer(CLASSES[0], seed, ["brightness"], ["discrete"], rate_then))
+
 
 # %% tags=["hide-input"]
+def ended(rows):
+    """Rows with the AUROCs at the end of their curves."""
+    ends = [
+        dict(zip(("image", "pixel"), r["curve"][-1], strict=False)) for r in rows
+    ]
+    return [r | end for r, end in zip(rows, ends, strict=True)]
+
+
 if scale == "laptop" and not long:
-    kept = pd.DataFrame(rows).set_index(name_of)["curve"]
-    gap = max(
-        float(
-            np.abs(
-                np.subtract(r["curve"], kept[tuple(r[k] for k in name_of)])
-            ).max()
-        )
-        for r in again
-    )
-    ledger.record("p34_longer_gap", gap, timing=True, bounds=(0, 3))
-    if gap > 3:
-        raise AssertionError(
-            f"the live slice is {gap:.2f} points off the stored run"
-        )
-    ledger.say(
-        long_run.sentence()
-        + " The adaptation repeated here differs from it by at most {p34_longer_gap:.1g} points; more than 3 would stop this page."
+    ledger.say(long_run.sentence())
+    ledger.agreement(
+        "34, thirty steps",
+        ended(again),
+        ended(rows),
+        cell=["class", "seed", "condition", "method"],
+        scores=["image", "pixel"],
+        same=["lr"],
     )
 
 # %% [markdown]
@@ -475,7 +499,7 @@ if scale == "laptop" and not long:
 # %% tags=["hide-input"]
 if scale != "paper":
     steps = pd.DataFrame(
-        {k: r[k] for k in name_of}
+        {k: r[k] for k in ("class", "seed", "condition", "method")}
         | {
             "AUROC of": metric,
             "after 3": r["curve"][2][m] - r["curve"][0][m],
@@ -569,82 +593,87 @@ if scale != "paper":
 # %% [markdown]
 # ## Verdicts
 #
-# A seed's margin is the smallest over all cells that the claim speaks of, as it says *every cell*; noise in any of them pulls it down. So each verdict also says how the cells stand in the mean over seeds. Pixels: planted defects; images: both
-# classes, where the row exists.
+# Planted defects at the matched severities, ten seeds. The claims say *every cell*: each corruption and metric is an inequality of its own, and for ttad-10 each transport row against each single
+# Gaussian. (The row of copies is left out there: it is the discrete row once more.) A gap of less than one point is called negligible: page 30 says why.
 
-# %% tags=["hide-input"]
-index = ["class", "condition", "seed"]
-both = {
-    metric: table.dropna(subset=[metric]).pivot_table(
-        index=index, columns="method", values=metric, sort=False
-    )
+# %%
+POINT = 1.0  # of AUROC, the smallest difference that matters: page 30
+of = {
+    metric: judged.pivot_table(
+        index=["condition", "seed"], columns="method", values=metric, sort=False
+    )  # classes are averaged within a seed
     for metric in ("image", "pixel")
 }
-draws = "a seed draws the cells, the damage, the memory, the noise, the batches and the views"
-where = f"Classes: {'; '.join(CLASSES)}; not MVTec AD."
 
 
-def judge(claim, difference, unit, why="", metrics=("image", "pixel")):
-    """Verdict on the smallest difference of a seed, with how the cells' means stand."""
-    parts = [difference(both[m]).dropna().rename(m) for m in metrics]
-    margins = pd.concat([p.groupby("seed").min() for p in parts], axis=1).min(
-        axis=1
-    )
-    means = pd.concat(
-        {m: p.groupby(level=["class", "condition"]).mean() for m, p in zip(metrics, parts, strict=True)}
-    )  # fmt: skip
-    good = int((means > 0).sum())
-    over = ledger.t_interval(
-        pd.concat([p.groupby("seed").mean() for p in parts], axis=1).mean(axis=1).tolist()
-    )  # fmt: skip
-    said = (
-        f"As claimed in the mean over seeds in {good} of {len(means)} cells; mean of the cells {over[0]:+.1f} "
-        f"[{over[1]:+.1f}, {over[2]:+.1f}]."
-    )
-    key = claim.replace("ttad-", "p34_cells_")
-    ledger.record(
-        key, {"good": good, "of": len(means), "mean": list(over)}, tolerance=0.05
-    )
-    ledger.verdict(
-        claim,
-        margins.tolist(),
-        draws,
-        unit,
-        f"{said} {why} {where}".replace("  ", " "),
-    )
+def leads(better, worse, metrics=("image", "pixel")):
+    """One inequality a corruption and metric: its name to the lead, seed by seed."""
+    return {
+        f"{metric}, {kind}: {better} > {worse}": (p.loc[kind][better] - p.loc[kind][worse]).tolist()
+        for metric, p in of.items()
+        if metric in metrics
+        for kind in KINDS
+    }  # fmt: skip
 
 
-judge(
+every = {}
+for better in ("Hungarian", "discrete", "TTAD"):
+    for worse in ("KL", "moments"):
+        every |= leads(better, worse)
+
+# %% tags=["hide-input"]
+levels = HARDEST if scale == "paper" else MATCHED
+levels = ", ".join(f"{k} {v}" for k, v in levels.items())
+where = f"Planted defects on solar cells, not MVTec AD; severities {levels}. Nine steps; the paper takes about 120."
+evidence = {
+    "resampling": "a seed draws the cells, the damage, the memory, the noise, the batches and the views",
+    "unit": "points of AUROC",
+    "smallest_effect": POINT,
+    "effect_reason": "half of the printed steps between the transport rows of Table 4 are smaller",
+}
+ledger.verdict(
     "ttad-10",
-    lambda p: p[TRANSPORT].min(axis=1) - p[["KL", "moments"]].max(axis=1),
-    "points by which the worst transport row leads the better of KL and moments, worst cell",
-    "KL and moments have learning rates of their own here, chosen as transport's was (page 33); moments lead on real defects, after nine steps and after thirty.",
+    every,
+    why=f"Each row has the best of several learning rates on held-out seeds (page 33). {where}",
+    **evidence,
 )
-judge(
+ledger.verdict(
     "ttad-11",
-    lambda p: p["discrete"] - p["Hungarian"],
-    "points, worst cell",
-    "Likely, because both link a patch to entries near it and the step is an average over thousands of links; the balance of a one-to-one assignment does no harm.",
+    leads("discrete", "Hungarian"),
+    why=f"Both link a patch to entries near it, and a step is an average over thousands of links. {where}",
+    **evidence,
 )
-judge(
+ledger.proof(
     "ttad-12",
-    lambda p: p["discrete, copy"] - p["discrete"],
-    "points of pixel AUROC, worst corruption",
-    "Copies leave the plan, the links and the mean over links as they were: what is left is rounding.",
-    metrics=("pixel",),
+    copy_error,
+    1e-9,
+    "The identity contradicts the claim: the plan of copies is the copied plan, so copying improves nothing, except by accident. In the grid the largest change of a pixel AUROC is "
+    f"{twin['pixel']:.1g} points.",
+    refutes=True,
 )
-judge(
+ledger.verdict(
     "ttad-13",
-    lambda p: p["TTAD"] - p["discrete"],
-    "points, worst cell",
-    "Turned and mirrored views are more of the same: the cells have that symmetry, nearly. They triple the cost.",
+    leads("TTAD", "discrete"),
+    why=f"Views triple the cost. {where}",
+    **evidence,
 )
-judge(
+told = ""
+if scale != "paper":
+    grown = {
+        (m, kind, n): float(np.mean([r["curve"][at][0] - r["curve"][0][0] for r in rows if (r["class"], r["method"], r["condition"]) == (CLASSES[0], m, kind)]))
+        for m in ("discrete", "discrete, all stages")
+        for kind in KINDS
+        for n, at in ((9, 2), (30, 4))
+    }  # fmt: skip
+    ledger.record("p34_grown", {", ".join(map(str, k)): v for k, v in grown.items()}, tolerance=0.05)  # fmt: skip
+    told = "; ".join(f"{kind} {grown['discrete', kind, 9]:+.1f} and {grown['discrete', kind, 30]:+.1f}" for kind in KINDS)  # fmt: skip
+    told += "; with no stage frozen, after thirty: " + ", ".join(f"{grown['discrete, all stages', kind, 30]:+.1f}" for kind in KINDS)  # fmt: skip
+    told = f"At severity 5, five seeds, without views, gain after nine steps and after thirty: {told}."
+ledger.verdict(
     "ttad-19",
-    lambda p: p["TTAD"] - p["no adaptation"],
-    "points of image AUROC over no adaptation, worst class and corruption",
-    "Most of what is gained is gained under brightness, and one cell is lost: contrast on planted defects, where thirty steps end above where they began. Statistics taken anew, without any loss, do better on pixels.",
-    metrics=("image",),
+    leads("TTAD", "no adaptation", ("image",)),
+    why=f"{told} {where}".strip(),
+    **evidence,
 )
 
 # %% [markdown]
@@ -745,7 +774,7 @@ for name, steps in ways.items():
         one = replace(one, **step).adapt(images)
     found = aurocs(one, images, data)
     rows.append({"order": name, "image AUROC": found[0], "pixel AUROC": found[1]})
-ledger.record("p34_orders", rows, tolerance=0.02)
+ledger.record("p34_orders", rows, tolerance=0.1)
 plotting.table(
     pd.DataFrame(rows),
     caption="Contrast, planted defects, one seed (AUROC, %)",

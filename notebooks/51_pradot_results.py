@@ -17,13 +17,13 @@
 # printed tables themselves: **pradot-02**, PRADOT ranks second on MVTec AD LOCO in both metrics, and **pradot-20**, the classes where it falls behind
 # PatchCore are small or freely posed objects.
 #
-# The paper has MVTec AD LOCO and MVTec AD; so has this page, if you have them and name their folder. Without them it draws and borrows its own
+# The paper has MVTec AD LOCO and MVTec AD; so has this page at `scale="paper"`. Otherwise it draws and borrows its own
 # pictures: that tests the claims on other data and reproduces no printed value.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdicts' seeds: 0 and 1 were used up in choosing the protocol
-data_root = ""  # a folder that holds mvtec_loco and mvtec_ad; empty: pictures of the package
+data_folder = ""  # at scale "paper": a folder that holds mvtec_loco and mvtec_ad; empty: OTAD_DATA
 long = False  # compute the whole grid and store it, as `make results` does
 
 # %% tags=["hide-input"]
@@ -31,7 +31,6 @@ import time
 from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,6 +42,7 @@ import yaml
 from otad import ledger, plotting
 from otad.data import folders, loco, photographs, scenes, solar, textures
 from otad.data.defects import KINDS
+from otad.data.locations import location
 from otad.features.pretrained import (
     efficientnet_lite0,
     resnet50,
@@ -53,6 +53,9 @@ from otad.methods.patchcore import PatchCore
 from otad.methods.pradot import PRADOT, update
 from otad.metrics import Defect, auspro, image_auroc, pixel_auroc
 from otad.scale import device, pick
+
+if scale == "paper":
+    PLACES = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
 
 BLUE, RED, GREEN, PINK, ORANGE, SKY = plotting.COLORS[:6]
 
@@ -80,9 +83,9 @@ GROUPS = {
 }
 LOGICAL, PANEL = "scenes", ("textures", "photographs", "cells")
 SHARED = ("transistor",)  # scenes that belong to the panel, too
-if data_root:
+if scale == "paper":
     GROUPS = {
-        name: tuple(reader.categories(Path(data_root) / name))
+        name: tuple(reader.categories(PLACES[name]))
         for name, reader in (("mvtec_loco", loco), ("mvtec_ad", folders))
     }
     LOGICAL, PANEL, SHARED = "mvtec_loco", ("mvtec_ad",), ()
@@ -91,12 +94,12 @@ if data_root:
 @lru_cache(maxsize=1)
 def on_disk(group, name):
     reader = loco if group == "mvtec_loco" else folders
-    return reader.load(Path(data_root) / group, name, side)
+    return reader.load(PLACES[group], name, side)
 
 
 def load(group, name, s):
     """One class and seed; from disk, a seed is one of n_seeds disjoint parts of the test images."""
-    if data_root:
+    if scale == "paper":
         data = on_disk(group, name)
         part = range(len(data.test))[s - seed :: n_seeds]
         lists = ("kinds", "defects", "groups")
@@ -217,14 +220,14 @@ def numbers_of(data, scored):
 def fitted(group, name, s, train):
     return {
         m: c.fit(train.to(device()))
-        for m, c in contestants(0 if data_root else s).items()
+        for m, c in contestants(0 if scale == "paper" else s).items()
     }
 
 
 def cell(group, name, s):
     """Fit and judge all methods on one class and seed: rows, the data, and Scores by method."""
     data = load(group, name, s)
-    methods = fitted(group, name, 0 if data_root else s, data.train)
+    methods = fitted(group, name, 0 if scale == "paper" else s, data.train)
     found = {m: c.score(data.test.to(device())) for m, c in methods.items()}
     found = {
         m: Scores(f.maps.cpu(), f.image_scores.cpu()) for m, f in found.items()
@@ -289,7 +292,7 @@ def curve(name, s):
 
 # %%
 offered = []
-for name in () if data_root else WATCHED:
+for name in () if scale == "paper" else WATCHED:
     for s in HELD_OUT:
         data = load(LOGICAL, name, s)
         for size in (1, 3):
@@ -332,7 +335,7 @@ if len(offered):
 # by steps, so its rows must come out as stored, but for one exchanged pair of pictures; how far PRADOT's may move on another processor is told by their spread over seeds.
 
 # %%
-whole = long or scale != "laptop" or bool(data_root)
+whole = long or scale != "laptop"
 LIVE = {(LOGICAL, name) for name in GROUPS[LOGICAL]}
 LIVE |= {("textures", "carpet"), ("textures", "tile")}
 LIVE |= {("photographs", "brick"), ("cells", "poly")}
@@ -345,7 +348,7 @@ for group, names in GROUPS.items():
                 rows += found[0]
                 if s == seed:
                     kept[group, name] = found[1:]
-watched = not data_root and (long or scale == "smoke")
+watched = scale != "paper" and (long or scale == "smoke")
 if watched:
     rows += [row for c in WATCHED for s in HELD_OUT for row in curve(c, s)]
 if long:
@@ -434,19 +437,19 @@ card = {
     "normal pictures a class": (
         f"{said['datasets']['mvtec_loco']['train_images_per_class']} (LOCO), "
         f"{said['datasets']['mvtec_ad']['train_images_per_class']} (MVTec AD)",
-        "as printed" if data_root else f"{n_train}",
+        "as printed" if scale == "paper" else f"{n_train}",
     ),
     "test pictures a class": (
         f"{said['datasets']['mvtec_loco']['test_images_per_class']} (LOCO), "
         f"{said['datasets']['mvtec_ad']['test_images_per_class']} (MVTec AD)",
         f"{n_seeds} disjoint parts"
-        if data_root
+        if scale == "paper"
         else f"{n_good} good, {n_each} of each of 8 kinds (scenes) or 6",
     ),
     "picture": (
         said["input"] + ", resized, method not stated",
         f"{side}x{side}"
-        + (", resized bilinearly" if data_root else ", no resizing"),
+        + (", resized bilinearly" if scale == "paper" else ", no resizing"),
     ),
     "backbone": (
         f"{said['backbone']}, stages 2 and 3, {' and '.join(said['layers']['grids'])}",
@@ -472,7 +475,7 @@ card = {
     "ground truth": (
         "not stated",
         f"{side}x{side}"
-        + (", nearest" if data_root else ", exact by construction"),
+        + (", nearest" if scale == "paper" else ", exact by construction"),
     ),
     "AU-sPRO": (
         "limit 0.05",
@@ -555,7 +558,7 @@ examples(
     [k for k in kept if k[0] in PANEL][:4],
     "Textures, a photograph and a solar cell, for each one defect found and one missed: pictures with outlines, PRADOT's maps and PatchCore's.",
 )
-if not data_root:
+if scale != "paper":
     ledger.say(solar.NOTICE)
 
 # %% [markdown]
@@ -774,7 +777,7 @@ ledger.say(
 # Read the row *cosine* against the others. PRADOT looks at the direction of a feature vector and at nothing else; PatchCore measures distances, in which length counts. Is it the prototypes that make the difference, or is it that?
 
 # %% tags=["remove-input"]
-if not data_root:
+if scale != "paper":
     ledger.say(
         "Once PatchCore, too, looks at directions alone, PRADOT's distance to it goes from {p51_ahead_logic_spro_core[mean]:+.1f} to {p51_ahead_logic_spro_cosine[mean]:+.1f} points of AU-sPRO on scenes, and from "
         "{p51_ahead_plain_pixel_core[mean]:+.1f} to {p51_ahead_plain_pixel_cosine[mean]:+.1f} points of pixel AUROC on the panel. The two change in opposite senses: on the scenes, and most on the bottle, length seems to be knowledge (how strong is the edge of the juice?), "
@@ -1058,10 +1061,12 @@ ledger.from_published(
 # %% tags=["hide-input"]
 draws = (
     "a seed is one of the disjoint parts of the test images"
-    if data_root
+    if scale == "paper"
     else "a seed draws new pictures, defects and prototypes of all classes; photographs and cells overlap between seeds"
 )
-elsewhere = "" if data_root else " Tested on other pictures than the paper's."
+elsewhere = (
+    "" if scale == "paper" else " Tested on other pictures than the paper's."
+)
 MATTERS = {
     "smallest_effect": 1.0,  # point, of any score of this part of the book
     "effect_reason": "what page 52 takes for “about equal”, fixed before the first seed was run",
@@ -1144,7 +1149,7 @@ ledger.verdict(
     why=f"PatchCore's lead in image / pixel AUROC: {leads}. {told(PLAIN, -1)}"
     + (
         ""
-        if data_root
+        if scale == "paper"
         else f" Here PatchCore remembers {n_train} normal pictures, there up to 300 (what that is worth, the exercise asks); and the features are EfficientNet-Lite0's, whose lengths carry contrast: cosines alone close most of the gap."
     )
     + elsewhere,

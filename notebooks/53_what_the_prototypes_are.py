@@ -128,7 +128,7 @@ plotting.show(
 # ## Learning
 #
 # One stage is enough to look at: stride 16 of EfficientNet-Lite0, a grid of $10 \times 10$ cells with 112 channels, and $n = 4$ prototypes a cell. (The paper's figures
-# show its stage $l = 2$, $28 \times 28$ cells of a ResNet50, and $n = 16$; `scale="paper"` has those.) Everything is learnt at $\alpha = 0$, $0.3$ and $0.5$, with the same
+# show its stage $l = 2$, $28 \times 28$ cells of a ResNet50, and $n = 16$; `scale="paper"` has those; the pictures stay drawn, since no photograph has an undamaged twin.) Everything is learnt at $\alpha = 0$, $0.3$ and $0.5$, with the same
 # first prototypes and batches. Because an earlier page found that the square in Equation 1 matters, we learn with the paper's $\lVert c - \rho \rVert^2$
 # and beside it with the plain distance of the public code.
 

@@ -14,11 +14,13 @@
 #
 # *Learning Local and Global Prototypes with Optimal Transport for Unsupervised Anomaly Detection and Localization*, Sections 2 and 3.1.
 # Claims judged: **pradot-13**, uniform marginals avoid unused prototypes, and **pradot-18**, the entropic problem is solved much faster than the exact
-# one. The data are pictures of a compartment tray, drawn by a program, and their features from EfficientNet-Lite0.
+# one. The data are pictures of a compartment tray, drawn by a program, and their features from EfficientNet-Lite0 (at `scale="paper"`, pictures of a class of MVTec LOCO and a ResNet50).
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 0
+
+data_folder = ""  # at scale "paper": a folder that holds mvtec_loco; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
 import contextlib
@@ -35,11 +37,15 @@ import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from otad import ledger, plotting
-from otad.data import scenes
+from otad.data import loco, scenes
+from otad.data.locations import location
 from otad.features.pretrained import efficientnet_lite0, resnet50
 from otad.methods.pradot import PRADOT, embeddings, update
 from otad.scale import pick
 from otad.transport import sinkhorn
+
+if scale == "paper":
+    LOCO = location("mvtec_loco", data_folder)
 
 torch.set_num_threads(1)
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
@@ -64,10 +70,18 @@ net = (
 )
 
 
+if scale == "paper":
+    normal = loco.load(LOCO, loco.categories(LOCO)[0], SIZE).train
+
+
 def tray(seed):
-    """Normal trays (N,3,H,W) and their feature maps of stride 8 and 16."""
-    numbers = range(1000 * seed, 1000 * seed + N_IMAGES)
-    images = torch.stack([scenes.render("tray", SIZE, k)[0] for k in numbers])
+    """Normal trays (N,3,H,W), or pictures of LOCO, and their feature maps of stride 8 and 16."""
+    if scale == "paper":
+        generator = torch.Generator().manual_seed(seed)
+        images = normal[torch.randperm(len(normal), generator=generator)[:N_IMAGES]]
+    else:
+        numbers = range(1000 * seed, 1000 * seed + N_IMAGES)
+        images = torch.stack([scenes.render("tray", SIZE, k)[0] for k in numbers])
     with torch.no_grad():
         return images, net(images)
 

@@ -17,27 +17,31 @@
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100
-long = False  # compute the whole grid and store it, as `make results` does
+data_folder = ""  # at scale "paper": a folder that holds mvtec_loco and mvtec_ad; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
+import os
 import time
-from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
-import ot
 import pandas as pd
 import torch
 
 from otad import ledger, plotting
-from otad.data import loco, photographs, scenes, textures
-from otad.data.defects import KINDS, damage
-from otad.features.pretrained import efficientnet_lite0, resnet50
+from otad.data import loco
+from otad.data.locations import location
+from otad.features.pretrained import resnet50
 from otad.methods.pradot import AUTHORS_CODE, PRADOT
-from otad.metrics import Defect, auspro, image_auroc, pixel_auroc
-from otad.scale import device, pick
-from otad.transport import Coupling
+from otad.scale import device
+from otad.studies import pradot_code as study
+from otad.studies.runner import rows_of
 
+if scale == "paper":
+    PLACES = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
+    os.environ["OTAD_DATA"] = (
+        data_folder or os.environ["OTAD_DATA"]
+    )  # for the study
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 
 # %% [markdown]
@@ -47,35 +51,24 @@ BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 # is one argument of `otad.methods.pradot.PRADOT`, whose defaults are the text and whose `AUTHORS_CODE` is the program; it is measured *in pairs*: same pictures, same features, same
 # random numbers, one decision taken one way and the other. All constants are smaller than the paper's (the card below), so that the grid fits a laptop.
 
-# %%
-side = pick(scale, smoke=48, laptop=96, paper=224)
-n_seeds = pick(scale, smoke=2, laptop=5)
-n, batch_size, max_iter = pick(
-    scale, smoke=(1, 2, 10), laptop=(2, 8, 30), paper=(16, 64, 100)
-)
-epochs, eta = pick(scale, smoke=(2, 0.5), laptop=(6, 0.8), paper=(50, 0.95))
-n_train = pick(scale, smoke=5, laptop=28, paper=150)  # no multiple of the batch
-n_good, n_each = pick(scale, smoke=(2, 1), laptop=(10, 2), paper=(20, 5))
-CLASSES = pick(
-    scale, smoke=("transistor",), laptop=(*scenes.NAMES, "carpet", "brick")
-)
-build = resnet50 if scale == "paper" else efficientnet_lite0
-net = build(stages=(8, 16), device=device())
-
-
-def load(name, s):
-    source = next(m for m in (scenes, textures, photographs) if name in m.NAMES)
-    return source.load(name, side, n_train, n_good, n_each, seed=s)
-
-
 # %% tags=["hide-input"]
+grid, net = study.setting(scale), study.network(scale)
+method, n_seeds, side = grid["method"], grid["n_seeds"], grid["side"]
+own = scale == "paper"
 card = {
-    "data": f"{', '.join(CLASSES)}; {n_seeds} seeds; {n_train} normal pictures; {n_good} good ones and {n_each} of each kind of defect to judge",
-    "picture": f"{side} × {side} pixels, no resizing",
+    "data": f"{', '.join(study.classes(scale))}; {n_seeds} seeds; "
+    + (
+        "all pictures"
+        if own
+        else f"{grid['n_train']} normal pictures; {grid['n_good']} good ones and {grid['n_each']} of each kind of defect to judge"
+    ),
+    "picture": f"{side} × {side} pixels, {'resized bilinearly' if own else 'no resizing'}",
     "features": f"{net.name}, {net.weights}, strides 8 and 16",
-    "prototypes": f"n = {n}, α = 0 and 0.3, η = {eta:g}, ε = 0.01, {epochs} epochs, batches of {batch_size}, {max_iter} Sinkhorn iterations",
+    "prototypes": "n = {n}, α = 0 and 0.3, η = {eta:g}, ε = 0.01, {epochs} epochs, batches of {batch_size}, {max_iter} Sinkhorn iterations".format(
+        **method
+    ),
     "map": "bilinear, no smoothing; the image's score is its maximum",
-    "ground truth": f"{side} × {side}, exact by construction, one mask a defect",
+    "ground truth": f"{side} × {side}, {'nearest neighbour' if own else 'exact by construction'}, one mask a defect",
     "metrics": "image AUROC; pixel AUROC; AU-sPRO up to 5 % (page 02), logical and structural apart, then averaged (scenes only)",
     "interval": "95 %, Student's t over seeds, paired, means of classes, in points (hundredths)",
 }
@@ -87,177 +80,36 @@ plotting.table(
 # %% [markdown]
 # ## The runs
 #
-# The first row is the text. Each following one changes one argument. `everything` is the public code. Three more belong to the questions below: the text with exact plans on the coarse stage alone
-# beside the entropic ones on it, and a start that never learnt.
+# The first run is the text. Each following one changes one argument; `everything` is the public code. Further ones belong to the questions below: the text with exact plans on the coarse stage alone
+# beside the entropic ones on it, a start that never learnt, and four in which the maps are the text's and the *judge* differs. They are a study, `otad.studies.pradot_code`: a cell is a class and a seed.
 
 # %%
-RUNS = {"text": {}}
-RUNS |= {name: {name: value} for name, value in AUTHORS_CODE.items()}
-RUNS |= {"sum": {"combine": "sum"}, "everything": AUTHORS_CODE}
-RUNS |= {"never learnt": {"epochs": 0, "initial": "uniform"}}
-
-
-class Remembering:
-    """A network that looks once at each picture of a class."""
-
-    def __init__(self, net):
-        self.net, self.seen = net, {}
-
-    def __call__(self, images):
-        key = images.data_ptr(), tuple(images.shape)
-        if key not in self.seen:
-            with torch.no_grad():
-                self.seen[key] = self.net(images)
-        return self.seen[key]
-
-
-@dataclass
-class Exact(PRADOT):
-    """PRADOT with the plan of Eq. 2, by POT's network simplex."""
-
-    def transport(self, features, prototypes, alpha):
-        M = self.cost(features, prototypes, alpha, normalise=True)[:].double().cpu()
-        plan = torch.as_tensor(ot.emd([], [], M.numpy(), numItermax=10**7))
-        value = (plan * M).sum().to(features)
-        return Coupling(plan.to(features), value, 0, 0.0, True)
-
-
-def learner(look, s, kind=PRADOT, **settings):
-    common = {"n": n, "eta": eta, "epochs": epochs, "batch_size": batch_size}
-    common |= {"max_iter": max_iter, "seed": s}
-    return kind(look, **(common | settings))
-
-
-def learn(method, stages, known):
-    """Give a method its prototypes; those that differ in nothing are learnt once."""
-    method.prototypes_ = [{} for _ in stages]
-    for k, features in enumerate(stages):
-        for alpha in method.alphas:
-            key = (k, alpha, method.initial, method.epochs)
-            key += (method.drop_last, method.val_ratio)
-            key += (method.squared, method.coordinates) if alpha else ()
-            if key not in known:
-                known[key] = method.learn(features, alpha)
-            method.prototypes_[k][alpha] = known[key]
-    return method
-
+print(*study.RUNS, sep=", ")
 
 # %% [markdown]
-# Four runs are not about the method but about its *judge*, and take the text's maps as they are: what happens when a defect has to be found whole, and, on pictures with two defects each, when both are
-# merged into one mask or one of them is forgotten. They have a section below.
-
+# The whole grid takes longer than a page should. It is kept in `results/`, and two of its cells are computed here again, by the same function.
 
 # %%
-def numbers_of(data, scored):
-    maps, tops = scored.maps.cpu(), scored.image_scores.cpu()
-    row = {"image": image_auroc(tops, data.labels)}
-    row["pixel"] = pixel_auroc(maps, data.masks)
-    if hasattr(data, "groups"):
-        row |= localisation(maps, data, data.defects)
-    return {metric: 100 * float(value) for metric, value in row.items()}
-
-
-def localisation(maps, data, defects):
-    """AU-sPRO of both groups, and their mean."""
-    row = {}
-    for group in loco.GROUPS:
-        which = data.part(group)
-        row[group] = auspro(maps[which], [defects[i] for i in which])
-    return row | {"sPRO": np.mean(list(row.values()))}
-
-
-def to_the_last(defects):
-    """Defects of which everything has to be found."""
-    return [[Defect(d.mask, int(d.mask.sum())) for d in ds] for ds in defects]
-
-
-def doubled(data, s):
-    """The logical defects with a second, planted one each, and both annotations."""
-    which = [i for i, g in enumerate(data.groups) if g == "logical"]
-    kinds = [KINDS[k % len(KINDS)] for k in range(len(which))]
-    images, masks = damage(list(data.test[which]), kinds, [s, 55])
-    second = [Defect(m, int(m.sum())) for m in masks]
-    both = [[*data.defects[i], d] for i, d in zip(which, second, strict=True)]
-    return images, both
-
-
-def merged(defects):
-    """One mask a picture; enough is what was enough before."""
-    masks = [torch.stack([d.mask for d in ds]).any(0) for ds in defects]
-    areas = [sum(d.saturation_area for d in ds) for ds in defects]
-    return [
-        [Defect(m, min(a, int(m.sum())))] for m, a in zip(masks, areas, strict=True)
-    ]
-
-
-def cell(name, s):
-    """All runs on one class and seed: rows, and what the figures need."""
-    data, look, known, rows = load(name, s), Remembering(net), {}, []
-    train, test = data.train.to(device()), data.test.to(device())
-    stages = [
-        torch.cat(m) for m in zip(*(look(p) for p in train.split(16)), strict=True)
-    ]
-    key = {"class": name, "seed": s}
-    for run, settings in RUNS.items():
-        scored = learn(learner(look, s, **settings), stages, known).score(test)
-        rows.append(key | {"run": run} | numbers_of(data, scored))
-        if run == "text":
-            maps = scored.maps.cpu()
-            method = learn(learner(look, s), stages, known)
-    for run, kind in (("coarse", PRADOT), ("coarse, exact", Exact)):
-        alone = learner(lambda x: look(x)[1:], s, kind)
-        alone.prototypes_ = [{a: alone.learn(stages[1], a) for a in alone.alphas}]
-        rows.append(key | {"run": run} | numbers_of(data, alone.score(test)))
-    if not hasattr(data, "groups"):
-        return rows, (data, maps, None, None)
-    found = localisation(maps, data, to_the_last(data.defects))
-    rows.append(
-        key | {"run": "found whole"} | {k: 100 * v for k, v in found.items()}
-    )
-    images, both = doubled(data, s)
-    good = (~data.labels).nonzero()[:, 0].tolist()
-    more = torch.cat([maps[good], method.score(images.to(device())).maps.cpu()])
-    none = [[] for _ in good]
-    for run, marks in (
-        ("two, apart", both),
-        ("two, merged", merged(both)),
-        ("two, first only", [ds[:1] for ds in both]),
-    ):
-        rows.append(key | {"run": run, "sPRO": 100 * auspro(more, none + marks)})
-    return rows, (data, maps, images, both)
-
-
-whole = long or scale != "laptop"
-LIVE = ("tray", "carpet")
-rows, kept = [], {}
-for name in CLASSES:
-    for s in range(seed, seed + n_seeds):
-        if whole or (s == seed and name in LIVE):
-            found, kept[name, s] = cell(name, s)
-            rows += found
-            if s != seed:
-                del kept[name, s]
-if long:
-    ledger.store(rows)
-
-# %% [markdown]
-# The whole grid is a long run, kept with the book; what follows is its. The page computes one seed of two classes anew. A start that never learnt must come out as stored, but for one exchanged pair of pictures; the rest
-# may move with the processor, and how far is told by its spread over seeds.
+LIVE = [{"class": name, "seed": seed} for name in ("tray", "carpet")]
+if scale == "laptop":
+    stored = ledger.stored("pradot_code")
+    rows = stored.value
+    live = [row for cell in LIVE for row in rows_of(study.STUDY, scale, cell)]
+else:
+    rows = [r for c in study.cells(scale) for r in rows_of(study.STUDY, scale, c)]
 
 # %% tags=["hide-input"]
-if not whole:
-    stored = ledger.stored("55_pradot_paper_against_code")
+if scale == "laptop":
     ledger.say(stored.sentence())
     ledger.agreement(
         "55",
+        live,
         rows,
-        stored.value,
         cell=["run", "class", "seed"],
         scores=["image", "pixel", "sPRO", *loco.GROUPS],
         untrained=lambda row: row["run"] == "never learnt",
-        rounding=100 / (n_good * 4 * n_each),  # four kinds are judged together
+        rounding=100 / (grid["n_good"] * 4 * grid["n_each"]),  # four kinds together
     )
-    rows = stored.value
 points = pd.DataFrame(rows)
 by_seed = points.drop(columns="class").groupby(["run", "seed"]).mean()
 METRICS = ("image", "pixel", "sPRO", "logical", "structural")
@@ -359,14 +211,11 @@ ledger.say(
 # prototypes. A picture that holds one very strange feature has a large maximum, and so all its scores shrink. See how far these maxima spread, and whether defective pictures have larger ones.
 
 # %%
-name = next(c for c in ("tray", *CLASSES) if (c, seed) in kept)
-data, maps, twice, annotated = kept[name, seed]
-look, method = Remembering(net), None
-stages = [
-    torch.cat(m)
-    for m in zip(*(look(p) for p in data.train.to(device()).split(16)), strict=True)
-]
-method = learn(learner(look, seed), stages, {})
+name = "tray" if scale == "laptop" else study.classes(scale)[0]
+data = study.pictures({"class": name, "seed": seed}, scale)
+look = study.Remembering(net)
+stages = study.stages_of(look, data.train.to(device()))
+method = study.learn(study.learner(look, seed, scale), stages, {})
 maxima = torch.stack(
     [
         method.cost(look(x)[0], method.prototypes_[0][0.0], 0.0)[:].max()
@@ -410,7 +259,8 @@ ledger.say(
 # the one with the least cost: **the printed problem is the unregularised one**, Equation 2, whatever $\epsilon$. That makes the sign an experiment: learn with exact plans. Their cost keeps it to the coarse stage.
 
 # %%
-example = learner(lambda x: look(x)[1:], seed, Exact)
+example = study.learner(lambda x: look(x)[1:], seed, scale, study.Exact)
+n = method.n
 _, c, h, w = stages[1].shape
 first = torch.randn(n, h, w, c, generator=torch.Generator().manual_seed(seed)).to(
     stages[1]
@@ -517,7 +367,8 @@ ledger.say(
 # Two defects in one picture, as a picture: left what happened, then LOCO's two masks, then what is left of them. Which defect weighs more in the merged mask?
 
 # %% tags=["hide-input"]
-if twice is not None:
+if hasattr(data, "groups"):
+    twice, annotated = study.doubled(data, seed)
     index = min(1, len(twice) - 1)
     one, two = annotated[index]
     fig, axes = plt.subplots(1, 5, figsize=(9.2, 2.2), layout="constrained")
@@ -543,7 +394,7 @@ if twice is not None:
     )
 
 # %% tags=["remove-input"]
-if twice is not None:
+if hasattr(data, "groups"):
     ledger.say(
         "The two masks have {p55_two_areas[0]} and {p55_two_areas[1]} pixels, of which {p55_enough[0]:.0f} and {p55_enough[1]:.0f} are enough."
     )
@@ -573,15 +424,19 @@ ledger.say(
 # %%
 if scale == "paper":
     second = resnet50(stages=(8, 16), weights="IMAGENET1K_V2", device=device())
-    first_net, changes = net, []
-    for name in CLASSES:
-        for s in range(seed, seed + n_seeds):
-            data, pair = load(name, s), []
-            for used in (second, first_net):
-                trained = learner(used, s).fit(data.train.to(device()))
-                pair.append(numbers_of(data, trained.score(data.test.to(device()))))
-            new, old = pair
-            changes.append({"seed": s} | {m: new[m] - old[m] for m in new})
+    changes = []
+    for cell in study.cells(scale):
+        both = study.pictures(cell, scale)
+        new, old = (
+            study.numbers_of(
+                both,
+                study.learner(used, cell["seed"], scale)
+                .fit(both.train.to(device()))
+                .score(both.test.to(device())),
+            )
+            for used in (second, net)
+        )
+        changes.append({"seed": cell["seed"]} | {m: new[m] - old[m] for m in new})
     changes = pd.DataFrame(changes).groupby("seed").mean()
     for m in changes:
         effects["weights", m] = list(ledger.t_interval(changes[m].tolist()))
@@ -757,6 +612,7 @@ largest = max(
     (k for k in AUTHORS_CODE), key=lambda k: abs(effects.get((k, "sPRO"), [0])[0])
 )
 ledger.record("p55_largest", TEXT[largest][0])
+ledger.record("p55_seeds", n_seeds)
 ledger.record("p55_largest_effect", effects[largest, "sPRO"][0], tolerance=0.1)
 ledger.record(
     "p55_small", max(abs(effects[k, "sPRO"][0]) for k in small), tolerance=0.2
@@ -786,7 +642,7 @@ ledger.say(
     + " at $\\alpha = 0.3$."
 )
 ledger.say(
-    "**Most of the list is harmless**, as far as five seeds can see. Coordinates, start, corners, last batch and epoch change AU-sPRO by at most {p55_small:.1f} points on average. {p55_beside_zero} of the "
+    "**Most of the list is harmless**, as far as {p55_seeds} seeds can see. Coordinates, start, corners, last batch and epoch change AU-sPRO by at most {p55_small:.1f} points on average. {p55_beside_zero} of the "
     "{p55_intervals} intervals of single arguments lie beside zero, where chance alone would put one in twenty."
 )
 ledger.say(
@@ -811,12 +667,12 @@ for label, settings in (
     ("everything", AUTHORS_CODE),
 ):
     start = time.perf_counter()
-    learner(look, seed, **settings).learn(stages[1], 0.3)
+    study.learner(look, seed, scale, **settings).learn(stages[1], 0.3)
     seconds[label] = time.perf_counter() - start
 ledger.record("p55_seconds", seconds, timing=True)
 plotting.table(
     pd.DataFrame({"seconds": seconds}),
-    caption=f"Learning local prototypes of the coarse stage, {n_train} pictures",
+    caption=f"Learning local prototypes of the coarse stage, {grid['n_train']} pictures",
     formats="{:.3f}",
     timing=True,
 )

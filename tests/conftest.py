@@ -1,5 +1,5 @@
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
@@ -18,21 +18,26 @@ def scale(request):
 
 @pytest.fixture(scope="session", autouse=True)
 def page_runs(request, tmp_path_factory):
-    """Two executions of every page at smoke scale, each in its own kernel, for test_notebooks.py.
+    """Two executions of every page at smoke scale, plain and on a pretended GPU, for test_notebooks.py.
 
     They take longest, so they start before the first test and run beside the others, two at a time.
     """
     if not any(item.path.name == "test_notebooks.py" for item in request.session.items):
         yield None
         return
-    folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+    from .pretended_gpu import kernel_spec  # here, because it takes torch
+
+    kernels = {tmp_path_factory.mktemp("plain"): "python3"}
+    share = tmp_path_factory.mktemp("share")
+    kernels[tmp_path_factory.mktemp("gpu")] = kernel_spec(share)
+    with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        patch.setenv("JUPYTER_PATH", str(share))
         yield (
-            folders,
+            list(kernels),
             {
-                (folder, page): pool.submit(execute, page, "smoke", folder / f"{page}.ipynb")
+                (folder, page): pool.submit(execute, page, "smoke", folder / f"{page}.ipynb", kernel=kernel)
                 for page in pages()
-                for folder in folders
+                for folder, kernel in kernels.items()
             },
         )
         pool.shutdown(cancel_futures=True)

@@ -119,6 +119,12 @@ def test_more_inequalities_need_a_larger_margin():
     assert 0 < one < eight
 
 
+@pytest.mark.parametrize("n", [5, 10, 20])
+def test_a_far_more_certain_inequality_costs_no_power(n):
+    x = np.random.default_rng(4).normal(0, 1, n)
+    assert judge({"a": x, "b": x / 1e4}).detectable == pytest.approx(judge({"a": x}).detectable)
+
+
 # The rule by simulation: false words at most as often as promised
 
 

@@ -173,6 +173,24 @@ def test_proof_compares_with_its_tolerance(shown):
     assert words == ["holds", "fails", "fails"]
 
 
+def test_what_a_machine_cannot_judge_is_inconclusive(shown):
+    ledger.undecided("fca-16", "the claim speaks of a GPU", "On one CPU thread the share is 40 %.")
+    kept = ledger.recorded("verdict fca-16")
+    assert (kept["verdict"], kept["kind"]) == ("inconclusive", "undecided")
+    assert not {"p", "mean", "n"} & kept.keys()
+    card = shown[-1][0]["text/html"]
+    assert "fca-16 inconclusive" in card
+    assert card.index("The claim speaks of a GPU.") < card.index("On one CPU thread")
+
+
+def test_an_identity_that_contradicts_a_claim_refutes_it(shown):
+    ledger.proof("ttad-12", 1e-12, 1e-9, refutes=True)
+    ledger.proof("ttad-14", 1e-3, 1e-9, refutes=True)  # not shown: nothing follows
+    found = [ledger.recorded(f"verdict {c}") for c in ("ttad-12", "ttad-14")]
+    assert [f["verdict"] for f in found] == ["fails", "inconclusive"]
+    assert "contradicts the claim" in found[0]["effect"]
+
+
 # Live and stored
 
 

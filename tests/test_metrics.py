@@ -241,6 +241,15 @@ def test_saturation_area():
     assert metrics.saturation_area(37, 1.0, relative=True) == 37
     assert metrics.saturation_area(37, 20, relative=False) == 20
     assert metrics.saturation_area(37, 2000, relative=False) == 37  # never more than there is
+    for area, saturation, relative in (
+        (37, np.inf, True),
+        (37, np.nan, False),
+        (37, 1.5, True),
+        (37, 0, True),
+        (-1, 3, False),
+    ):
+        with pytest.raises(ValueError, match=f"area is {area} and saturation {saturation}: expected"):
+            metrics.saturation_area(area, saturation, relative)
 
 
 # Properties
@@ -355,3 +364,16 @@ def test_bad_defects_are_refused():
             metrics.auspro(maps, defects)
     with pytest.raises(ValueError, match=r"maps\[None\]"):
         metrics.aupro(maps[1], mask)
+
+
+def test_lists_are_numbers_too_and_words_are_not():
+    assert metrics.image_auroc([0.1, 0.9], [0, 1]) == 1
+    for scores in (["a", "b"], [[1], [2, 3]], [None, 1.0], None):
+        with pytest.raises(ValueError, match="^scores is .*expected"):
+            metrics.image_auroc(scores, [0, 1])
+
+
+def test_image_labels_only_have_no_metric_of_pixels():
+    for metric in (metrics.pixel_auroc, metrics.aupro):
+        with pytest.raises(ValueError, match="masks is None: .*image labels only.*use image_auroc"):
+            metric(np.zeros((2, 3, 4)), None)

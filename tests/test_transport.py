@@ -388,6 +388,15 @@ def test_bad_problems_are_refused(change, message):
         sinkhorn(**({"cost": np.ones((3, 4)), "reg": 0.1} | change))
 
 
+def test_a_nested_list_is_a_matrix_and_a_ragged_one_is_not():
+    cost = [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]]
+    torch.testing.assert_close(sinkhorn(cost, 0.1).plan, sinkhorn(np.array(cost), 0.1).plan)
+    assert torch.equal(hard_plan(cost), hard_plan(torch.tensor(cost).double()))
+    for wrong in ([[0.0], [1.0, 2.0]], ["a", "b"], None, object(), [[1j]]):
+        with pytest.raises(ValueError, match="^cost .*expected"):
+            sinkhorn(wrong, 0.1)
+
+
 # Hard plans
 
 

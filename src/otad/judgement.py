@@ -191,7 +191,7 @@ def _detectable(samples: Collection[_Mean], confidence: float) -> float:
     critical = _critical(degrees, confidence)
 
     def shortage(margin: float) -> float:
-        found = 1 - special.nctdtr(degrees, np.minimum(margin / errors, CERTAIN), critical)
-        return float(found.prod()) - POWER
+        missed = special.nctdtr(degrees, np.minimum(margin / errors, CERTAIN), critical)
+        return float((1 - np.nan_to_num(missed)).prod()) - POWER  # far out it underflows to NaN
 
     return float(optimize.brentq(shortage, 0.0, CERTAIN * errors.max(), rtol=1e-6))

@@ -54,7 +54,7 @@ def figures() -> pd.DataFrame:
 
 
 def inconsistencies() -> pd.DataFrame:
-    """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, ocr."""
+    """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, weight, misprint."""
     return _table("inconsistencies.csv").copy()
 
 
@@ -150,17 +150,23 @@ def recorded(key: str) -> Any:
 
 @dataclass(frozen=True)
 class Stored:
-    """What a long run computed: its value, and the page, command, commit, machine, versions, seconds and date of the run."""
+    """What a long run computed: its value, and the command, commit, machine, versions, seconds and date of the run.
+
+    missing: the cells of a study that nobody has computed yet.
+    """
 
     value: Any
     provenance: dict[str, Any]
+    missing: Sequence[Any] = ()
 
     def sentence(self) -> str:
-        """Return where the value comes from, for `say`."""
+        """Return where the value comes from, for `say`; the machine is named as well as the run has named it."""
         p = self.provenance
+        threads = f"{p['threads']} thread{'' if p['threads'] == 1 else 's'}"
         return (
-            f"Stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']} with {p['threads']} thread, "
+            f"Stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
             f"torch {p['versions']['torch']}, commit `{p['commit']}`, {p['date'][:10]}."
+            + (f" **{len(self.missing)} cells are still to be computed.**" if self.missing else "")
         )
 
 
@@ -171,15 +177,31 @@ def store(value: Any) -> None:
     emit({"text/plain": "stored"}, {"stored": {"value": plain}})
 
 
-def stored(page: str) -> Stored:
-    """Return what the long run of a page has stored; ValueError if there is none."""
-    installed = resources.files("otad").joinpath("results", f"{page}.json")
-    checkout = Path(__file__).parents[2] / "results" / f"{page}.json"
+def stored(name: str) -> Stored:
+    """Return what the cells of a study, or the long run of a page, have stored; ValueError if there is none."""
+    installed = resources.files("otad").joinpath("results", f"{name}.json")
+    checkout = Path(__file__).parents[2] / "results" / f"{name}.json"
     place = installed if installed.is_file() else checkout
     if not place.is_file():
-        raise ValueError(f"results/{page}.json does not exist: `make results PAGES={page}` computes it")
+        raise ValueError(f"results/{name}.json does not exist: `make results` computes it")
     found = json.loads(place.read_text(encoding="utf-8"))
+    if "cells" in found:
+        return Stored(found["rows"], _of_cells(found), found["missing"])
     return Stored(found["value"], found["provenance"])
+
+
+def _of_cells(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the provenance of a study: where its cells come from, and what they cost together."""
+    sources = found["sources"]
+    said = {k: " and ".join(dict.fromkeys(str(s[k]) for s in sources)) for k in ("machine", "commit")}
+    return {
+        **said,
+        "command": f"make results STUDIES={found['study']}",
+        "seconds": sum(cell["seconds"] for cell in found["cells"]),
+        "threads": sources[0]["threads"],
+        "versions": sources[0]["versions"],
+        "date": max(s["date"] for s in sources),
+    }
 
 
 def agreement(
@@ -344,9 +366,8 @@ def verdict(
         evidence["timed"] = list(timing)
     notes = [why]
     if smallest_effect is not None:
-        notes.append(
-            f"Smallest effect that would matter: {smallest_effect:g} {unit}".strip() + f", {effect_reason}."
-        )
+        told = f" ({unit})" if unit else ""
+        notes.append(f"Smallest effect that would matter{told}: {smallest_effect:g}, {effect_reason}.")
     effect = _effect(found, unit, smallest_effect, band)
     _judged(
         claim_id, found.word, "margins", effect, evidence, " ".join(filter(None, notes)), resampling, reading
@@ -375,10 +396,15 @@ def _effect(
     return said
 
 
-def proof(claim_id: str, worst_error: float, tolerance: float, why: str = "") -> None:
-    """Judge an identity: it holds if the worst error over all cases tried is within `tolerance`."""
-    word = "holds" if worst_error <= tolerance else "fails"
-    effect = f"worst error {worst_error:.1e}, tolerance {tolerance:.0e}"
+def proof(claim_id: str, worst_error: float, tolerance: float, why: str = "", refutes: bool = False) -> None:
+    """Judge an identity: it holds if the worst error over all cases tried is within `tolerance`.
+
+    refutes: the identity contradicts the claim, which fails if the identity holds, and is undecided otherwise.
+    """
+    shown = worst_error <= tolerance
+    word = ("fails" if shown else "inconclusive") if refutes else ("holds" if shown else "fails")
+    what = "worst error of the identity that contradicts the claim" if refutes else "worst error"
+    effect = f"{what} {worst_error:.1e}, tolerance {tolerance:.0e}"
     _judged(
         claim_id,
         word,
@@ -393,6 +419,11 @@ def from_published(claim_id: str, holds: bool, margin: float, why: str = "") -> 
     """Judge a claim about a printed table by the printed numbers themselves."""
     effect = f"margin {margin:.3g} in print"
     _judged(claim_id, "holds" if holds else "fails", "published", effect, {"margin": float(margin)}, why)
+
+
+def undecided(claim_id: str, obstacle: str, why: str = "") -> None:
+    """Record that this machine cannot judge a claim, and what stands in the way: inconclusive, without a margin."""
+    _judged(claim_id, "inconclusive", "undecided", obstacle, {}, why)
 
 
 def _judged(

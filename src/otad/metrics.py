@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
 from scipy import ndimage
 
+from otad.checks import as_array, checked
+
 Array = np.ndarray | torch.Tensor
 NEIGHBOURS_8 = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])  # never across images
 
 
+@checked
 @dataclass(frozen=True)
 class Defect:
     """One annotated defect of one image: its mask (H,W) and the area, in pixels, that is enough to find."""
@@ -27,18 +30,35 @@ class Defect:
     saturation_area: float
 
 
+class Marked(Protocol):
+    """What is taken for a defect: a `Defect`, or anything else with its two fields."""
+
+    @property
+    def mask(self) -> Array: ...  # noqa: D102
+
+    @property
+    def saturation_area(self) -> float: ...  # noqa: D102
+
+
+@checked
 def saturation_area(area: int, saturation: float, relative: bool) -> float:
     """Turn a MVTec LOCO saturation threshold into pixels of a defect of `area` pixels.
 
     A relative threshold is a share of the area, rounded down; an absolute one is capped by the area.
+    Raises ValueError for an area below 0, and a threshold that is not above 0 or, if relative, above 1.
     Source: Bergmann et al., Beyond Dents and Scratches (IJCV 2022), Sec. 4.
     """
+    if area < 0 or not 0 < saturation < float("inf") or (relative and saturation > 1):
+        raise ValueError(
+            f"area is {area} and saturation {saturation}: expected pixels, and a finite threshold > 0, at most 1 if relative."
+        )
     return int(saturation * area) if relative else min(saturation, area)
 
 
 # Ranking: two classes -------------------------------------------------------------------------------------
 
 
+@checked
 def pixel_auroc(maps: Array, masks: Array) -> float:
     """Area under the ROC curve over all pixels of all images, in [0,1].
 
@@ -50,6 +70,7 @@ def pixel_auroc(maps: Array, masks: Array) -> float:
     return _auroc(*_split(maps, masks, "maps", "masks"))
 
 
+@checked
 def image_auroc(scores: Array, labels: Array) -> float:
     """Area under the ROC curve over images, in [0,1].
 
@@ -58,6 +79,7 @@ def image_auroc(scores: Array, labels: Array) -> float:
     return _auroc(*_split(scores, labels, "scores", "labels"))
 
 
+@checked
 def average_precision(scores: Array, labels: Array) -> float:
     """Mean, over the positives, of the precision at the threshold that just finds them; in [0,1].
 
@@ -70,6 +92,7 @@ def average_precision(scores: Array, labels: Array) -> float:
     return float(np.mean(true / (true + false)))
 
 
+@checked
 def f1_max(scores: Array, labels: Array) -> tuple[float, float]:
     """Best F1 over all thresholds, in [0,1], and the (highest) threshold that reaches it.
 
@@ -88,6 +111,7 @@ def f1_max(scores: Array, labels: Array) -> tuple[float, float]:
 # Localisation: every region counts the same ----------------------------------------------------------------
 
 
+@checked
 def aupro(maps: Array, masks: Array, limit: float = 0.3) -> float:
     """Area under the per-region-overlap curve up to a false-positive rate, divided by it; in [0,1].
 
@@ -102,7 +126,8 @@ def aupro(maps: Array, masks: Array, limit: float = 0.3) -> float:
     return _area(*_regions(maps, masks), limit)
 
 
-def auspro(maps: Array, defects: Sequence[Sequence[Defect]], limit: float = 0.05) -> float:
+@checked
+def auspro(maps: Array, defects: Sequence[Sequence[Marked]], limit: float = 0.05) -> float:
     """Area under the saturated per-region-overlap curve up to a false-positive rate, divided by it; in [0,1].
 
     sPRO = mean over defects of min(TP / saturation area, 1). A defect is one annotation, connected or not,
@@ -116,12 +141,14 @@ def auspro(maps: Array, defects: Sequence[Sequence[Defect]], limit: float = 0.05
     return _area(*_saturated(maps, defects), limit)
 
 
+@checked
 def pro_curve(maps: Array, masks: Array) -> tuple[np.ndarray, np.ndarray]:
     """All points (FPR, PRO) of the curve under `aupro`, from (0,0) to (1,1), one per distinct score."""
     return _curve(*_regions(maps, masks))
 
 
-def spro_curve(maps: Array, defects: Sequence[Sequence[Defect]]) -> tuple[np.ndarray, np.ndarray]:
+@checked
+def spro_curve(maps: Array, defects: Sequence[Sequence[Marked]]) -> tuple[np.ndarray, np.ndarray]:
     """All points (FPR, sPRO) of the curve under `auspro`, from (0,0) to (1,1), one per distinct score."""
     return _curve(*_saturated(maps, defects))
 
@@ -180,7 +207,7 @@ def _regions(maps: Array, masks: Array) -> tuple[np.ndarray, np.ndarray, np.ndar
     return np.sort(good), bad[order], weight[order]
 
 
-def _saturated(maps: Array, defects: Sequence[Sequence[Defect]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _saturated(maps: Array, defects: Sequence[Sequence[Marked]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `_regions`, with weight only on the highest pixels of each defect, up to its saturation area."""
     maps = _maps(maps)
     if len(defects) != len(maps):
@@ -204,7 +231,7 @@ def _saturated(maps: Array, defects: Sequence[Sequence[Defect]]) -> tuple[np.nda
     return np.sort(good), bad[order], weight[order]
 
 
-def _defect_mask(defect: Defect, shape: tuple[int, ...], number: int) -> np.ndarray:
+def _defect_mask(defect: Marked, shape: tuple[int, ...], number: int) -> np.ndarray:
     mask = _binary(defect.mask, f"the mask of a defect of image {number}")
     if mask.shape != shape:
         raise ValueError(
@@ -240,7 +267,7 @@ def _classes(scores: np.ndarray, labels: np.ndarray, name: str) -> tuple[np.ndar
 
 
 def _scores(x: Array, name: str) -> np.ndarray:
-    x = _numpy(x)
+    x = as_array(x, name)
     if x.size == 0:
         raise ValueError(f"{name} has shape {x.shape}: expected at least one value.")
     if np.isnan(x).any():
@@ -258,7 +285,11 @@ def _maps(x: Array) -> np.ndarray:
 
 
 def _binary(x: Array, name: str) -> np.ndarray:
-    x = _numpy(x)
+    if x is None:
+        raise ValueError(
+            f"{name} is None: a data set with image labels only has no metric of pixels; use image_auroc."
+        )
+    x = as_array(x, name)
     if x.dtype == bool:
         return x
     if not ((x == 0) | (x == 1)).all():
@@ -271,11 +302,3 @@ def _same_shape(x: np.ndarray, y: np.ndarray, name: str, other: str) -> None:
         raise ValueError(
             f"{name} has shape {x.shape} and {other} {y.shape}: expected equal shapes; resize one."
         )
-
-
-def _numpy(x: Any) -> np.ndarray:
-    if isinstance(x, torch.Tensor):
-        x = x.detach().cpu()
-        x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        return x.numpy()
-    return np.asarray(x)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from otad.checks import as_tensor, checked, shown
 
 Ties = Literal["mean", "index"]
 Array = Tensor | np.ndarray
@@ -18,6 +20,7 @@ Array = Tensor | np.ndarray
 # One dimension: the optimal plan matches ranks ------------------------------------------------------------
 
 
+@checked
 def matching_errors(values: Array, reference: Array, ties: Ties = "mean") -> Tensor:
     """Give every value its distance to the reference value of the same rank.
 
@@ -47,6 +50,7 @@ def matching_errors(values: Array, reference: Array, ties: Ties = "mean") -> Ten
     return torch.empty_like(errors).scatter_(-1, order, errors)
 
 
+@checked
 def wasserstein_1d(x: Array, y: Array) -> Tensor:
     """Measure the 1-D Wasserstein distance W₁ between samples of equal or unequal size.
 
@@ -81,8 +85,15 @@ def _rank_errors(ranked: Tensor, reference: Tensor) -> Tensor:
     return pieces.new_zeros((*shape, n)).index_add(-1, i, pieces)
 
 
+@checked
 def share_ties(errors: Tensor, ranked: Tensor) -> Tensor:
-    """Replace the errors of equal neighbours in `ranked` by their mean; same shape."""
+    """Replace the errors of equal neighbours in `ranked` by their mean; same shape. ValueError if shapes differ."""
+    fits = errors.ndim >= ranked.ndim > 0 and errors.is_floating_point()
+    sides = zip(reversed(ranked.shape), reversed(errors.shape), strict=False)
+    if not fits or errors.shape[-1] != ranked.shape[-1] or not all(r in (1, e) for r, e in sides):
+        raise ValueError(
+            f"errors are {shown(errors)}, ranked {shown(ranked)}: expected floats, and values in the same places."
+        )
     new = ranked.diff(dim=-1) != 0
     if bool(new.all()):
         return errors
@@ -92,10 +103,9 @@ def share_ties(errors: Tensor, ranked: Tensor) -> Tensor:
     return (total / count.clamp(min=1)).gather(-1, group)
 
 
-def _float(x: Array, name: str) -> Tensor:
+def _float(x: Any, name: str) -> Tensor:
     """Check one array and return it as a floating tensor; integers become float64."""
-    # A copy of NumPy input, as torch takes neither read-only arrays nor negative strides.
-    x = torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else torch.as_tensor(x)
+    x = as_tensor(x, name)
     if not x.is_floating_point():
         x = x.to(torch.float64)
     if x.ndim == 0 or x.shape[-1] == 0:
@@ -145,6 +155,7 @@ class Coupling:
     converged: bool
 
 
+@checked
 def sinkhorn(
     cost: Array | RowBlocks,
     reg: float,
@@ -175,13 +186,14 @@ def sinkhorn(
     Source: Schmitzer, Stabilized sparse scaling algorithms (2019), Sec. 3.2; Peyré and Cuturi,
     Computational Optimal Transport (2019), Sec. 4.4.
     """
-    cost = _matrix(cost, "cost") if isinstance(cost, Tensor | np.ndarray) else cost
+    computed = isinstance(getattr(cost, "dtype", None), torch.dtype) and not isinstance(cost, Tensor)
+    costs = cast(RowBlocks, cost) if computed else _matrix(cost, "cost")
     _check_settings(reg, max_iter, tol)
-    row, column = _marginals(a, b, cost)
+    row, column = _marginals(a, b, costs)
     with torch.no_grad():
-        plan, n_iter = _scale(cost, reg, row, column, max_iter, tol)
+        plan, n_iter = _scale(costs, reg, row, column, max_iter, tol)
     error = float((plan.sum(1) - row).abs().sum() + (plan.sum(0) - column).abs().sum())
-    value = torch.stack([(plan[rows] * block).sum() for rows, block in _blocks(cost)]).sum()
+    value = torch.stack([(plan[rows] * block).sum() for rows, block in _blocks(costs)]).sum()
     return Coupling(plan, value, n_iter, error, error <= tol)
 
 
@@ -272,6 +284,7 @@ def _slices(cost: Tensor | RowBlocks) -> Iterator[slice]:
     return (slice(i, min(i + step, n)) for i in range(0, n, step))
 
 
+@checked
 def hard_plan(plan: Array) -> Tensor:
     """Discretise a plan: 1 where an entry is the maximum of its row or of its column, 0 elsewhere.
 
@@ -287,7 +300,7 @@ def hard_plan(plan: Array) -> Tensor:
     return (row_best | (plan == plan.amax(dim=0, keepdim=True))).to(plan.dtype)
 
 
-def _matrix(x: Array, name: str) -> Tensor:
+def _matrix(x: Any, name: str) -> Tensor:
     x = _float(x, name)
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"{name} has shape {tuple(x.shape)}: expected a matrix (n, m) with n, m ≥ 1.")

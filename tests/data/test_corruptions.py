@@ -176,6 +176,12 @@ def test_bytes_are_rounded_down():
         ({"severity": 6}, "severity is 6: expected one of"),
         ({"levels": 1}, "levels is 1: expected at least 2"),
         ({"images": pictures() * 255}, "divide 8-bit images by 255"),
+        ({"images": pictures()[:0]}, r"the batch of shape \(0, 3, 13, 17\) is empty"),
+        (
+            {"images": pictures().numpy()},
+            "images is an ndarray of float32.*expected Tensor; torch.from_numpy",
+        ),
+        ({"seed": -1, "kind": "gaussian noise"}, "seed is -1: expected 0 or more"),
         ({"images": pictures()[0]}, r"expected an RGB tensor \(N,3,H,W\)"),
         ({"images": pictures(1, 10, 30), "kind": "defocus blur"}, "needs sides of more than 10"),
     ],
@@ -183,3 +189,10 @@ def test_bytes_are_rounded_down():
 def test_bad_input_is_refused_in_words(change, words):
     with pytest.raises(ValueError, match=words):
         corrupt(**({"images": pictures(), "kind": "contrast", "severity": 5} | change))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_refuses_what_is_no_batch(kind):
+    for images in (pictures()[:0], pictures()[0, 0, 0, 0], pictures()[..., :0]):
+        with pytest.raises(ValueError, match="expected an RGB tensor|is empty"):
+            corrupt(images, kind)

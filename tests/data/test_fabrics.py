@@ -85,8 +85,11 @@ def test_a_class_without_good_test_images_is_read(dtd):
         ("Woven_001/train/good/003.png", r"train/good has no images"),
         ("Woven_001/test", r"Woven_001/test is missing"),
         ("Woven_001/test/good/000.png", r"test/good has no images"),
-        ("Woven_001/ground_truth", r"ground_truth/bad/000\.png is missing"),
-        ("Woven_001/ground_truth/bad/001.png", r"ground_truth/bad/001\.png is missing"),
+        ("Woven_001/ground_truth", r"ground_truth/bad is missing"),
+        (
+            "Woven_001/ground_truth/bad/001.png",
+            r"bad/001_mask\.png is missing, the mask of .*, and so is 001\.png",
+        ),
     ],
 )
 def test_what_dtd_lacks_is_named(dtd, gone, message):
@@ -106,6 +109,22 @@ def test_an_empty_test_folder_is_named(dtd):
 def test_masks_and_images_must_agree_in_size(dtd):
     _save(_dot(26, 40, 2, 2), dtd / "Woven_001" / "ground_truth" / "bad" / "000.png")
     with pytest.raises(ValueError, match=r"000\.png is \(26, 40\), its image is \(40, 26\)"):
+        load(dtd, "dtd_synthetic", "Woven_001", 30)
+
+
+def test_leftovers_and_empty_and_inverted_masks(dtd):
+    for place in ("", "Woven_001/test", "Woven_001/test/bad", "Woven_001/ground_truth/bad"):
+        for name in (".ipynb_checkpoints/000.png", "__MACOSX/000.png", "._000.png"):
+            path = dtd / place / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"left by a program")
+    assert load(dtd, "dtd_synthetic", "Woven_001", 30).kinds == ["good", "bad", "bad"]
+    truth = dtd / "Woven_001" / "ground_truth" / "bad" / "000.png"
+    _save(255 - _dot(40, 26, 2, 20), truth)
+    with pytest.warns(UserWarning, match=r"bad/000\.png \(97%\); if they are inverted"):
+        load(dtd, "dtd_synthetic", "Woven_001", 30)
+    _save(np.zeros((40, 26)), truth)
+    with pytest.raises(ValueError, match=r"bad/000\.png marks nothing"):
         load(dtd, "dtd_synthetic", "Woven_001", 30)
 
 
@@ -185,8 +204,19 @@ def test_a_fabric_without_a_visible_defect_is_refused(aitex):
     for name in ("0044_019_04_mask1", "0044_019_04_mask2", "0050_006_04_mask"):
         path = aitex / "Mask_images" / f"{name}.png"
         _save(np.zeros_like(np.asarray(Image.open(path))), path)
-    with pytest.raises(ValueError, match="no square of fabric 04 with a defect"):
+    with (
+        pytest.warns(UserWarning, match="marks nothing: its strip is left out"),
+        pytest.raises(ValueError, match="no square of fabric 04 with a defect"),
+    ):
         load(aitex, "aitex", "t_04", SIDE)
+
+
+def test_leftovers_beside_strips_are_not_read(aitex):
+    for place in ("Defect_images", "NODefect_images/2311694-2040n7u"):
+        for name in (".ipynb_checkpoints", "__MACOSX"):
+            (aitex / place / name).mkdir()
+            (aitex / place / name / "0001_000_04.png").write_bytes(b"left by a program")
+    assert load(aitex, "aitex", "t_04", SIDE).kinds == ["019", "019", "019", "006"]
 
 
 @pytest.mark.parametrize("level", [0, 30, 250])

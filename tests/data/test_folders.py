@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from otad.data import Dataset, solar, textures
+from otad.data import Dataset, files, solar, textures
 from otad.data.folders import categories, load, read_image, write
+from otad.metrics import image_auroc, pixel_auroc
 
 SIZE = (48, 65)
 
@@ -111,6 +112,148 @@ def test_a_test_set_without_good_images_is_read(root):
     assert load(root, "tile").labels.all()
 
 
+LEFT = ("._000.png", ".DS_Store", "Thumbs.db", ".ipynb_checkpoints/000-checkpoint.png", "__MACOSX/._000.png")
+
+
+@pytest.mark.parametrize(
+    "folder", ["", "tile", "tile/train", "tile/test", "tile/test/cut", "tile/ground_truth"]
+)
+def test_what_programs_leave_behind_is_not_read(root, written, folder):
+    for name in LEFT:
+        path = root / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"left by a program")
+    (root / "__MACOSX" / "train").mkdir(parents=True, exist_ok=True)
+    assert categories(root) == ["tile"]
+    assert torch.equal(load(root, "tile").masks, load(written[0], "tile").masks)
+
+
+def test_the_tilde_is_the_home_folder(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert categories("~/sets") == ["tile"]
+    assert len(load("~/sets", "tile").train) == 2
+
+
+def test_masks_without_mask_in_their_name_and_with_another_suffix(root, written):
+    truth = root / "tile" / "ground_truth"
+    (truth / "cut" / "004_mask.png").rename(truth / "cut" / "004.PNG")
+    with Image.open(truth / "hole" / "002_mask.png") as picture:
+        picture.save(truth / "hole" / "002_mask.bmp")
+    (truth / "hole" / "002_mask.png").unlink()
+    assert torch.equal(load(root, "tile").masks, load(written[0], "tile").masks)
+    (truth / "cut" / "009.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"cut/009\.png belongs to no test image"):
+        load(root, "tile")
+
+
+def test_black_masks_of_good_images_are_read_and_others_refused(root):
+    path = root / "tile" / "ground_truth" / "good" / "000_mask.png"
+    path.parent.mkdir()
+    Image.fromarray(np.zeros(SIZE, np.uint8)).save(path)
+    assert not load(root, "tile").masks[0].any()
+    Image.fromarray(np.eye(*SIZE, dtype=np.uint8)).save(path)
+    with pytest.raises(ValueError, match=r"good test images \[0\] have a mask"):
+        load(root, "tile")
+
+
+def test_without_any_mask_there_are_image_labels_only(root):
+    shutil.rmtree(root / "tile" / "ground_truth")
+    data = load(root, "tile", (24, 40))
+    assert data.masks is None
+    assert data.labels.tolist() == [False, False, True, True, True, True]
+    scores = torch.arange(6.0)
+    assert image_auroc(scores, data.labels) == 1
+    with pytest.raises(ValueError, match=r"masks is None.*image labels only.*image_auroc"):
+        pixel_auroc(torch.rand(6, 24, 40), data.masks)
+    (root / "tile" / "ground_truth" / "cut").mkdir(parents=True)
+    assert load(root, "tile").masks is None  # an empty folder holds no mask either
+
+
+def test_what_has_no_masks_is_written_without(tmp_path):
+    data = solar.load("mono", 32, 1, 1, 1)
+    write(data, tmp_path, "mono")
+    back = load(tmp_path, "mono")
+    assert back.masks is None
+    assert torch.equal(back.labels, data.labels)
+    assert not (tmp_path / "mono" / "ground_truth").exists()
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\0b", "x" * 300])
+def test_what_is_written_has_a_name_that_a_folder_can_have(written, tmp_path, name):
+    with pytest.raises(ValueError, match="is no name of a file or folder"):
+        write(written[1], tmp_path, name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_mask_is_a_defect_lost(root):
+    path = root / "tile" / "ground_truth" / "cut" / "004_mask.png"
+    Image.fromarray(np.zeros(SIZE, np.uint8)).save(path)
+    with pytest.raises(
+        ValueError, match=r"cut/004_mask\.png marks nothing, and its image is called defective"
+    ):
+        load(root, "tile")
+    data = load(root, "tile", empty_masks=True)
+    assert data.labels[2]
+    assert not data.masks[2].any()
+
+
+def test_inverted_masks_are_told(root):
+    truth = root / "tile" / "ground_truth"
+    for path in (truth / "cut" / "004_mask.png", truth / "hole" / "003_mask.png"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    with pytest.warns(
+        UserWarning, match=r"004_mask\.png \(99%\), .*003_mask\.png \(\d+%\); if they are inverted"
+    ):
+        assert load(root, "tile").masks[2].float().mean() > 0.9
+
+
+def test_no_defect_vanishes_by_resizing(root):
+    values = np.zeros(SIZE, np.uint8)
+    values[0, 0] = 255
+    Image.fromarray(values).save(root / "tile" / "ground_truth" / "cut" / "004_mask.png")
+    assert load(root, "tile", 16).masks[2].nonzero().tolist() == [[0, 0]]
+
+
+def test_a_phones_picture_agrees_with_a_mask_that_was_drawn_upright(root):
+    exif = Image.Exif()
+    exif[274] = 6
+    path = root / "tile" / "test" / "cut" / "004.png"
+    with Image.open(path) as picture:
+        seen = picture.convert("RGB")
+    seen.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    data = load(root, "tile")
+    assert (data.test[2].permute(1, 2, 0) * 255 - torch.from_numpy(np.array(seen))).abs().max() < 1e-3
+    lying = np.zeros(SIZE[::-1], np.uint8)
+    lying[3, 4] = 255
+    Image.fromarray(lying).save(root / "tile" / "ground_truth" / "cut" / "004_mask.png")
+    with pytest.raises(
+        ValueError, match=r"is \(65, 48\), its image is \(48, 65\), when upright, as its EXIF"
+    ):
+        load(root, "tile")
+
+
+def test_bits_and_pages_are_passed_on(root):
+    for path in (root / "tile").glob("t*/*/*.png"):
+        values = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16
+        pages = [Image.fromarray(values // 2), Image.fromarray(values)]
+        pages[0].save(path.with_suffix(".tif"), save_all=True, append_images=pages[1:])
+        path.unlink()
+    with pytest.raises(ValueError, match=r"train/good/000\.tif holds 2 pages"):
+        load(root, "tile")
+    with pytest.raises(ValueError, match=r"pass bits=12"):
+        load(root, "tile", page=1)
+    assert load(root, "tile", page=1, bits=12).test.max() > 0.7
+
+
+def test_large_scans_and_their_masks_stay_together(root, written, monkeypatch):
+    monkeypatch.setattr(files, "LARGE", 1000)
+    with pytest.warns(UserWarning, match="has 48 × 65 pixels and is read at 24 × 33"):
+        data = load(root, "tile")
+    assert data.test.shape[2:] == data.masks.shape[1:] == (24, 33)
+    area = load(written[0], "tile", (24, 33)).masks
+    assert torch.equal(data.masks, area)
+
+
 def test_categories(root):
     assert categories(root) == ["tile"]
 
@@ -171,7 +314,6 @@ MASK = ("ground_truth", "cut", "004_mask.png")
         (_remove("test"), r"tile/test is missing"),
         (_only_files_in_test, r"tile/test has no folders"),
         (_empty("test", "cut"), r"test/cut has no images"),
-        (_remove("ground_truth"), r"ground_truth/cut is missing"),
         (_remove("ground_truth", "hole"), r"ground_truth/hole is missing"),
         (_remove(*MASK), r"004_mask\.png is missing, the mask of .*test/cut/004\.png"),
         (_remove("test", "cut", "004.png"), r"004_mask\.png belongs to no test image"),
@@ -212,11 +354,6 @@ def test_a_missing_category_lists_what_is_there(root):
 def test_mixed_sizes_can_be_resized(root):
     _paint(("train", "good", "001.png"), GREY[:-1])(root / "tile")
     assert load(root, "tile", 32).train.shape == (2, 3, 32, 32)
-
-
-def test_the_writer_needs_masks(tmp_path):
-    with pytest.raises(ValueError, match="image labels only"):
-        write(solar.load("mono", 32, 1, 1, 1), tmp_path, "mono")
 
 
 def test_one_image_is_read_alone_and_a_missing_one_named(tmp_path):

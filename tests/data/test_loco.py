@@ -131,6 +131,29 @@ def test_rules_are_read_as_written(root):
     }
 
 
+def test_what_programs_leave_behind_is_not_read_and_the_tilde_is_home(root, written, monkeypatch):
+    truth = "pins/ground_truth/logical_anomalies"
+    for place in ("", "pins/train/good", "pins/test/logical_anomalies", truth, f"{truth}/002"):
+        for name in (".ipynb_checkpoints/000.png", "__MACOSX/000.png", "._000.png", "Thumbs.db"):
+            path = root / place / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"left by a program")
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert categories("~/sets") == ["pins"]
+    assert torch.equal(load("~/sets", "pins").masks, written[1].masks)
+    assert read_rules("~/sets/pins/defects_config.json") == read_rules(root / "pins" / "defects_config.json")
+
+
+def test_a_phones_picture_agrees_with_masks_that_were_drawn_upright(root, written):
+    exif = Image.Exif()
+    exif[274] = 6
+    path = root / "pins" / "test" / "structural_anomalies" / "004.png"
+    with Image.open(path) as picture:
+        seen = picture.convert("RGB")
+    seen.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    assert torch.equal(load(root, "pins").test[4], load(written[0], "pins").test[4])
+
+
 # Broken layouts -------------------------------------------------------------------------------------------
 
 

@@ -107,6 +107,20 @@ def test_grey_levels_of_a_shrunken_mask_count_as_defect(root, written):
     assert torch.equal(load(root, "tile").masks, written[1].masks)
 
 
+def test_what_programs_leave_behind_is_not_read_and_the_tilde_is_home(root, monkeypatch):
+    (root / SPLIT / "._tile.json").write_bytes(b"left by a program")
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert categories("~/sets") == ["tile"]
+    assert len(load("~/sets", "tile").test) == 6
+
+
+def test_an_inverted_mask_is_told(root):
+    mask = next(entry.mask for entry in read_split(root, "tile")["test"] if entry.mask)
+    Image.fromarray(255 - np.asarray(Image.open(mask))).save(mask)
+    with pytest.warns(UserWarning, match=r"mask_C1\.png \(9\d%\); if they are inverted"):
+        load(root, "tile")
+
+
 # Broken layouts -------------------------------------------------------------------------------------------
 
 

@@ -99,7 +99,7 @@ def test_minmax_scales_each_channel_of_each_image():
     ("call", "message"),
     [
         (lambda x: colours(x[0]), "shape"),
-        (lambda x: colours(x * 2), r"expected \[0,1\]"),
+        (lambda x: colours(x * 2), r"expected values in \[0,1\]"),
         (lambda x: random_kernels(x, size=4), "odd size"),
         (lambda x: random_kernels(x, n=0), "n is 0"),
         (lambda x: random_kernels(x[:, :, :2], size=5), "at least 3 pixels"),

@@ -91,8 +91,8 @@ def test_damaged_weights_are_named_with_both_hashes(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda x: x * 255, "divide bytes by 255"),
-        (lambda x: x - 0.1, r"expected \[0,1\]"),
+        (lambda x: x * 255, "divide 8-bit images by 255"),
+        (lambda x: x - 0.1, r"expected values in \[0,1\]"),
         (lambda x: x.index_fill(2, torch.tensor([5]), torch.nan), "NaN"),
         (lambda x: x[0], "shape"),
         (lambda x: x[:, :1], "shape"),

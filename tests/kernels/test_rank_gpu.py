@@ -1,4 +1,4 @@
-"""The Triton kernel, on a GPU where there is one, else on the CPU: this file then runs itself again.
+"""The Triton kernel, on a GPU where there is one, else on a pretended one: this file then runs itself again.
 
 Triton interprets a kernel only if TRITON_INTERPRET=1 is set before it is imported, hence the second process.
 """
@@ -6,24 +6,32 @@ Triton interprets a kernel only if TRITON_INTERPRET=1 is set before it is import
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
 
+from ..pretended_gpu import pretended_gpu
 from .oracle import assert_close, definition, rand, some_references
 
 triton = pytest.importorskip("triton")
 rank_gpu = pytest.importorskip("otad.kernels.rank_gpu")
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = torch.device("cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu")
-runs = pytest.mark.skipif(DEVICE.type == "cpu" and not INTERPRETED, reason="in the second process")
+DEVICE = torch.device("cuda" if torch.cuda.is_available() or INTERPRETED else "cpu")
+runs = pytest.mark.skipif(DEVICE.type == "cpu", reason="in the second process")
 both = pytest.mark.parametrize("ties", ["mean", "index"])
 double, single = torch.float64, torch.float32
 
 
-@pytest.mark.skipif(DEVICE.type == "cuda" or INTERPRETED, reason="the tests below run in this process")
-def test_on_the_cpu_by_the_interpreter():
+@pytest.fixture(autouse=True)
+def gpu():
+    with pretended_gpu() if INTERPRETED else nullcontext():
+        yield
+
+
+@pytest.mark.skipif(DEVICE.type == "cuda", reason="the tests below run in this process")
+def test_on_a_pretended_gpu_by_the_interpreter():
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
         env=os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import ot
 import pytest
 import torch
 
@@ -73,14 +74,34 @@ def test_moments_are_eq_2():
     torch.testing.assert_close(found, torch.stack(expected).mean(dim=0))
 
 
-def test_histogram_is_eq_3():
-    features, g = rand(2, 6, 9), gaussian(3, 2.0)
-    low, high = features.amin(dim=(1, 2)), features.amax(dim=(1, 2))
-    scaled = (patches(features, 3) - low[:, None, None]) / (high - low + 1e-8)[:, None, None]
-    bins = (0.999 * 4 * scaled).floor()
-    local = torch.stack([((bins == b) * g).sum(dim=(-2, -1)) for b in range(4)], dim=-1)  # (h,w,C,4)
-    moved = (local.cumsum(dim=-1) - local.mean(dim=(0, 1)).cumsum(dim=-1)).abs()
-    torch.testing.assert_close(histogram(features, 3, 2.0, bins=4), moved.mean(dim=-1).mean(dim=-1))
+def test_histogram_is_the_earth_movers_distance():
+    """Against a solver of transport problems; the values are the levels of the bins, so no vote is in doubt."""
+    levels, bins, sigma, r = np.random.default_rng(1).integers(0, 4, (2, 6, 9)), 4, 2.0, 2
+    levels[:, 0, :2] = 0, bins - 1  # both ends are there, so that scaling changes nothing
+    y, x = np.mgrid[-r : r + 1, -r : r + 1]
+    g = np.exp(-(y**2 + x**2) / (2 * sigma**2))
+    expected = np.zeros((6, 9))
+    for channel in levels:
+        around = np.pad(channel, r, mode="reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(around, (2 * r + 1, 2 * r + 1))
+        votes = [[np.bincount(w.ravel(), (g / g.sum()).ravel(), bins) for w in row] for row in windows]
+        mean = np.mean(votes, axis=(0, 1))
+        steps = np.abs(np.subtract.outer(np.arange(bins), np.arange(bins))) / bins
+        expected += [[ot.emd2(one, mean, steps) for one in row] for row in votes]
+    found = histogram(torch.from_numpy(levels / (bins - 1)), 2 * r + 1, sigma, bins)
+    np.testing.assert_allclose(found, expected / len(levels), atol=1e-12)
+
+
+@pytest.mark.parametrize("bins", [2, 5, 10])
+def test_histogram_is_at_most_bins_less_one_over_bins(bins):
+    """All of a patch moves from the first bin to the last: left black, right white, the reference on one side."""
+    features = torch.zeros(1, 9, 20, dtype=torch.float64)
+    features[:, :, 10:] = 1
+    found = histogram(features, 3, bins=bins, reference="random", n_references=1)
+    left, right = found[:, 0], found[:, 19]
+    near, far = sorted((left, right), key=lambda side: float(side.max()))
+    torch.testing.assert_close(near, torch.zeros(9, dtype=torch.float64))
+    torch.testing.assert_close(far, torch.full((9,), (bins - 1) / bins, dtype=torch.float64))
 
 
 def cumulative(features, size, sigma, bins):

@@ -120,6 +120,17 @@ def test_nearest_is_brute_force(k, block, monkeypatch):
     assert torch.equal(indices, expected.indices[:, :k])
 
 
+def test_nearest_says_which_types_do_not_mix():
+    for queries, memory in (
+        (rand(7, 4), rand(9, 4, dtype=torch.float32)),
+        (rand(7, 4).to(torch.int64), rand(9, 4).to(torch.int64)),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"queries are {queries.dtype} on cpu, memory {memory.dtype} on cpu"
+        ):
+            nearest(queries, memory)
+
+
 def test_what_is_in_the_memory_is_at_distance_zero_exactly():
     memory = rand(40, 8, dtype=torch.float32) + 1000
     distances, indices = nearest(memory[5:20], memory)

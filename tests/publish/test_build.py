@@ -1,32 +1,12 @@
-import io
-import os
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from otad.publish import browser, links, root
-from otad.publish.build import only_build, replace, report
-
-HOLD = "import time\nfrom otad.publish.build import only_build\nwith only_build():\n    print('held', flush=True)\n    time.sleep(60)\n"
-
-
-def test_a_killed_build_leaves_no_lock(book):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout.readline() == "held\n"
-    waiting = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
-    assert "waiting" in waiting.stdout.readline()
-    os.kill(holder.pid, signal.SIGKILL)
-    assert waiting.stdout.readline() == "held\n"
-    waiting.kill()
-    waiting.wait()
-    holder.wait()
-    start = time.monotonic()
-    with only_build():
-        assert time.monotonic() - start < 1
+from otad.publish.__main__ import main
+from otad.publish.build import replace, report, restore
 
 
 def test_progress_counts_pages_and_passes_errors_on(book):
@@ -41,14 +21,27 @@ def test_progress_counts_pages_and_passes_errors_on(book):
         "RuleException:\n",
         "rubbish\n",
     ]
-    log = io.StringIO()
-    lines = list(report(said, log, time.monotonic()))
+    lines = list(report(said, time.monotonic()))
     assert lines[0] == "2 of 1 pages to execute"
     assert lines[2].endswith("running: 10_page, 11_page")
     assert "[1/2 pages" in lines[3]
     assert "10_page (3.0 s, 200 MB)" in lines[3]
     assert lines[4:] == ["otad: notebooks/11_page.py, code cell 2 raised ValueError: no", "    x = 1"]
-    assert log.getvalue() == "".join(said)
+
+
+def test_progress_names_pages_whatever_stands_before_them(book):
+    """A kernel that writes half a line, and a page whose start nobody saw."""
+    said = [
+        "half a linepage started: 10_page\n",
+        "page done: 11_page 3.0 s, 200 MB\n",
+        "page started: 12_page\n",
+    ]
+    lines = list(report(said, time.monotonic()))
+    assert [line.split("] ")[1] for line in lines] == [
+        "running: 10_page",
+        "done: 11_page (3.0 s, 200 MB)",
+        "running: 10_page, 12_page",
+    ]
 
 
 def test_a_new_book_replaces_the_old_whole(tmp_path):
@@ -59,6 +52,15 @@ def test_a_new_book_replaces_the_old_whole(tmp_path):
     replace(new, old)
     assert [p.name for p in tmp_path.iterdir()] == ["html"]
     assert [p.name for p in old.iterdir()] == ["new.txt"]
+
+
+def test_a_book_set_aside_by_a_killed_build_is_put_back(tmp_path):
+    (tmp_path / "html.old").mkdir()
+    restore(tmp_path / "html")
+    assert [p.name for p in tmp_path.iterdir()] == ["html"]
+    (tmp_path / "html.old").mkdir()  # killed a moment later: the new one is in place
+    restore(tmp_path / "html")
+    assert (tmp_path / "html").is_dir()
 
 
 def _page(folder, name, body):
@@ -108,3 +110,27 @@ def test_the_browser_complains_of_what_a_reader_would(tmp_path):
 
 def test_the_snakefile_stays_readable():
     assert len(Path(root() / "Snakefile").read_text().splitlines()) <= 100
+
+
+def test_an_unbuilt_book_is_named_in_one_line(book, capsys):
+    for step in ("built", "accept"):
+        assert main([step, "--scale", "smoke"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[0] == said[1]
+    assert said[0].startswith(
+        "otad: there is no book at this scale (_build/executed/smoke/10_page.ipynb is missing)"
+    )
+    assert said[0].endswith("run `make book SCALE=smoke`")
+
+
+def _make(*arguments):
+    done = subprocess.run(["make", "-C", root(), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_the_makefile_serves_to_this_machine_alone_and_checks_python_before_it_makes_anything():
+    assert "$(" not in _make("help")
+    assert "http.server --bind 127.0.0.1 " in _make("-n", "serve")
+    lock = _make("-n", "lock")
+    assert lock.index("sys.version_info < (3, 11)") < lock.index("-m venv")

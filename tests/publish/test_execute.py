@@ -1,8 +1,11 @@
+import os
+import platform
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from otad.publish.machine import model
 
 from otad.publish import expected, records
 from otad.publish.execute import PageError, clean, execute, without_timings, write
@@ -18,6 +21,8 @@ def test_a_page_is_executed_recorded_and_costed(book):
     assert page.cost == cost
     assert cost["seconds"] > 0
     assert 50 < cost["peak_memory_mb"] < 5000
+    assert cost["machine"].startswith(f"{model()} ({platform.machine()}, {os.cpu_count()} core")
+    assert "machine" not in OUTPUT.read_text(), "what was asked of the kernel is no part of the page"
 
 
 def test_a_page_that_raises_names_itself_and_leaves_the_old_output(book):
@@ -135,8 +140,15 @@ def test_a_plain_number_is_compared(book):
     assert len(expected.differences("smoke")) == 1
 
 
-def test_of_a_timed_verdict_the_word_alone_is_compared(book):
-    verdict = {"claim": "fca-07", "verdict": "holds", "kind": "margins", "n": 5, "mean": 0.5, "timed": True}
+def test_a_timed_verdict_keeps_its_direction_and_its_bounds(book):
+    verdict = {
+        "claim": "fca-07",
+        "verdict": "holds",
+        "kind": "margins",
+        "n": 5,
+        "mean": 0.5,
+        "timed": [0.1, 2],
+    }
     _recorded(verdict)
     expected.accept("smoke")
     _recorded({**verdict, "mean": 0.9})
@@ -145,6 +157,16 @@ def test_of_a_timed_verdict_the_word_alone_is_compared(book):
     assert expected.differences("smoke") == []
     _recorded({**verdict, "verdict": "fails"})
     assert len(expected.differences("smoke")) == 1
+    _recorded({**verdict, "verdict": "inconclusive", "mean": 0.05})  # the speed is gone, whatever the word
+    assert expected.differences("smoke") == ["x (10_page): 0.05 is outside [0.1, 2]"]
+
+
+def test_what_lies_beyond_the_spread_is_listed(book):
+    value = {"rows": 3, "trained": 2, "spreads": 3.4, "gap": 8.9, "beyond": ["image of RD, 100: too far"]}
+    _recorded(value, key="agreement 10", timing=True)
+    assert expected.notices("smoke") == ["10_page: image of RD, 100: too far"]
+    expected.accept("smoke")
+    assert expected.differences("smoke") == []
 
 
 def test_a_timing_is_only_held_to_its_bounds(book):

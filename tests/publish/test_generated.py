@@ -1,13 +1,18 @@
 import base64
+import re
+from decimal import Decimal
 
 import nbformat
 import pytest
 
 from otad import ledger
-from otad.publish.audit import audit_page
+from otad.publish import root
+from otad.publish.audit import audit_page, half_digit
 from otad.publish.generated import after_holm, figures_page, ledger_page, status_page, substitutions, verdicts
 from otad.publish.records import Page
 from otad.publish.stage import config, for_sphinx
+
+NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def _verdict(claim, word, **more):
@@ -60,6 +65,22 @@ def test_holm_takes_a_doubtful_verdict_back(run):
     assert (cited["n_hold"], cited["n_inconclusive"], cited["n_hold_plain"]) == ("1", "2", "2")
 
 
+def test_what_a_machine_cannot_judge_counts_as_inconclusive_and_is_no_test(run):
+    plain = {
+        "claim": "fca-16",
+        "verdict": "inconclusive",
+        "kind": "undecided",
+        "effect": "it speaks of a GPU",
+    }
+    run[1].verdicts["fca-16"] = plain | {"why": "", "resampling": "", "reading": ""}
+    assert after_holm(verdicts(run))["fca-16"] == ("inconclusive", None)
+    assert after_holm(verdicts(run))["fca-01"] == ("fails", 0.04)
+    text = ledger_page(run, "laptop")
+    assert "not measured: it speaks of a GPU" in text
+    assert "2 claims are judged by intervals" in text
+    assert substitutions(run)["n_inconclusive"] == "1"
+
+
 def test_a_claim_is_judged_once(run):
     run[1].verdicts["fca-17"] = _verdict("fca-17", "fails")
     with pytest.raises(ValueError, match="fca-17 is judged by 10_page and by 11_page"):
@@ -81,13 +102,46 @@ def test_status_and_cited_numbers_come_from_the_run(run):
     assert "2026-01-02 03:04:05 UTC" in text
     assert "torch 2.15" in text
     cited = substitutions(run)
+    assert (cited["n_inconsistencies"], cited["n_cosmetic"]) == ("39", "12")
     assert (cited["n_judged"], cited["n_hold"], cited["n_fail"], cited["n_shown"]) == ("2", "1", "1", "1")
+
+
+def test_every_number_that_prose_cites_is_provided(run):
+    cited = {
+        name
+        for path in (root() / "book").glob("*.md")
+        for name in re.findall(r"{{ (\w+) }}", path.read_text(encoding="utf-8"))
+    }
+    assert cited - set(substitutions(run)) == set()
 
 
 def test_the_audit_shows_both_places():
     text = audit_page()
     assert "13 disagree" in text
     assert text.count("<strong>") == 51
+    assert "**39 substantive inconsistencies**, and 12 cosmetic ones" in text
+    substantive, cosmetic = text.split("## 12 cosmetic ones")
+    assert substantive.count("<strong>") == 39
+    assert "RD4D" in cosmetic
+    assert "RD4D" not in substantive
+
+
+def test_the_rule_of_weights_is_the_one_that_was_applied():
+    """Where both places hold plain numbers: substantive if and only if they are more than a last digit apart."""
+    against = {"30", "49"}  # equal where they should differ; a product beside its factors
+    listed = ledger.inconsistencies()
+    assert set(listed["weight"]) == {"substantive", "cosmetic"}
+    plain = listed[
+        [
+            bool(NUMBER.fullmatch(a) and NUMBER.fullmatch(b))
+            for a, b in zip(listed["value_1"], listed["value_2"], strict=True)
+        ]
+    ]
+    assert len(plain) > 15
+    for row in plain.itertuples():
+        printed, other = Decimal(row.value_1), Decimal(row.value_2)
+        apart = abs(printed - other) > 2 * half_digit(row.value_1)
+        assert (row.weight == "substantive") == (apart != (row.number in against)), row
 
 
 def test_the_banner_stands_at_smoke_scale_only():

@@ -1,6 +1,7 @@
 """A long run: computed by its page, kept with its provenance, read back, and named by whoever lacks it."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,51 @@ def test_what_has_no_long_run_or_stores_nothing_is_refused(long_page):
         list(results.compute(["20_long"], "smoke"))
 
 
-def test_a_missing_result_says_how_to_compute_it():
+def _git(*arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def committed(long_page):
+    """The small repository under git, all of it committed."""
+    Path("src").mkdir()
+    Path("results/20_long.json").write_text("old")
+    Path(".gitignore").write_text("_build\n")
+    _git("init")
+    _git("add", ".")
+    _git("commit", "-m", "all")
+
+
+@pytest.mark.parametrize(
+    "name", ["notebooks/20_long.py", "Snakefile", "src/a new.py", "notebooks/own_data.txt"]
+)
+def test_a_long_run_refuses_what_is_not_committed_and_names_it(committed, name):
+    with open(name, "a") as file:
+        file.write("\n# edited\n")
+    with pytest.raises(ValueError, match=rf"differs from its commit: {name}; .* commit these files first"):
+        list(results.compute(["20_long"], "smoke"))
+    assert Path("results/20_long.json").read_text() == "old"
+
+
+def test_results_may_be_new_and_notes_may_lie_about(committed):
+    Path("results/20_long.json").write_text("new")
+    Path("note.txt").write_text("not in the way")
+    (path,) = results.compute(["20_long"], "smoke")
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    assert json.loads(path.read_text())["provenance"]["commit"] == head[:12]
+
+
+def test_a_renamed_file_counts(committed):
+    _git("mv", "notebooks/20_long.py", "notebooks/21_long.py")
     with pytest.raises(
-        ValueError, match=r"results/99_none.json does not exist: `make results PAGES=99_none`"
+        ValueError, match=r"differs from its commit: notebooks/20_long.py, notebooks/21_long.py;"
     ):
+        list(results.compute(["21_long"], "smoke"))
+
+
+def test_a_missing_result_says_how_to_compute_it():
+    with pytest.raises(ValueError, match=r"results/99_none.json does not exist: `make results` computes it"):
         ledger.stored("99_none")
 
 
@@ -76,6 +118,8 @@ def test_the_sentence_tells_where_a_value_comes_from():
         "date": "2026-11-25T10:00:00+00:00",
     }
     said = ledger.Stored([], provenance).sentence()
+    assert "2 cores, with 1 thread, torch" in said
+    assert "with 2 threads, torch" in ledger.Stored([], {**provenance, "threads": 2}).sentence()
     for word in (
         "make results PAGES=20_long",
         "30 minutes",

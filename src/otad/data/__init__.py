@@ -2,8 +2,8 @@
 
 `textures` and `scenes` (procedural), `photographs` (scikit-image), `solar` (ELPV cells), `folders`, `loco`, `realiad` and
 `fabrics` (your own copy of a data set, in the layouts of MVTec AD, MVTec LOCO AD, Real-IAD and the fabrics) all end in a
-function `load(…) -> Dataset`; `defects.plant` puts a defect with an exact mask on any image. `canvas` and `parts`
-draw what `scenes` composes.
+function `load(…) -> Dataset`; `defects.plant` puts a defect with an exact mask on any image. `files` opens every
+picture that comes from you; `canvas` and `parts` draw what `scenes` composes.
 """
 
 from dataclasses import dataclass
@@ -12,34 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from otad.checks import check_images, check_room, checked, shown
+
 GOOD = "good"
+MOST = 2**15  # pixels a side
 
 
-def check_images(images: Tensor, name: str = "images") -> None:
-    """Refuse anything that is not a non-empty float batch (N,3,H,W) with finite values in [0,1]."""
-    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3:
-        came = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise ValueError(
-            f"{name}: expected an RGB tensor (N,3,H,W), got {came}; add the batch axis with images[None], "
-            "repeat a grey channel with images.expand(-1, 3, -1, -1)."
-        )
-    if not images.is_floating_point():
-        raise ValueError(f"{name}: expected floats in [0,1], got {images.dtype}; use images.float() / 255.")
-    if images.numel() == 0:
-        raise ValueError(f"{name}: the batch {tuple(images.shape)} is empty; at least one image is needed.")
-    if not torch.isfinite(images).all():
-        bad = [n for n, image in enumerate(images) if not torch.isfinite(image).all()]
-        raise ValueError(
-            f"{name}: NaN or infinite values in images {bad[:5]}; repair them or leave them out."
-        )
-    low, high = float(images.min()), float(images.max())
-    if low < 0.0 or high > 1.0:
-        raise ValueError(
-            f"{name}: expected values in [0,1], got [{low:.3g}, {high:.3g}]; divide 8-bit images by 255 "
-            "and pass them before any mean/std normalisation, which the backbones do themselves."
-        )
-
-
+@checked
 @dataclass(frozen=True)
 class Dataset:
     """Normal images to learn from, test images to judge, and what is known about the latter.
@@ -65,7 +44,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check once, here, so that no page computes on a broken data set."""
-        if isinstance(self.train, Tensor) and len(self.train) == 0:
+        if self.train.ndim and len(self.train) == 0:
             raise ValueError(
                 f"{self.name}: the normal set is empty, train has shape {tuple(self.train.shape)}; "
                 "give at least one normal image (n_train >= 1, or files in train/good)."
@@ -111,17 +90,27 @@ class Dataset:
             raise ValueError(f"{self.name}: good test images {wrong[:5]} have a mask; mend mask or label.")
 
 
+@checked
 def pair(size: int | tuple[int, int], least: int = 16) -> tuple[int, int]:
-    """Read a size, one side or (height, width) in pixels; ValueError below `least` pixels a side."""
+    """Read a size, one side or (height, width) in pixels; ValueError below `least` or above MOST pixels a side."""
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < least:
         raise ValueError(f"size {(height, width)} is too small; give at least {least} pixels a side.")
+    if max(height, width) > MOST:
+        raise ValueError(f"size {(height, width)} is too large; give at most {MOST} pixels a side.")
     return int(height), int(width)
 
 
+@checked
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (N,C,H,W) to (height, width) by antialiased bilinear interpolation, values kept in [0,1]."""
+    if images.ndim != 4 or not images.is_floating_point() or not images.numel() or min(size) < 1:
+        raise ValueError(
+            f"images are {shown(images)}, size is {size}: expected floats (N,C,H,W), not empty, and sides of 1 or more."
+        )
+    check_room("the resized batch", *images.shape[:2], *size)
     if tuple(images.shape[2:]) == tuple(size):
         return images
-    smooth = functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
-    return smooth.clamp(0.0, 1.0)
+    precise = images.to(torch.promote_types(images.dtype, torch.float32))  # torch resizes no half precision
+    smooth = functional.interpolate(precise, size, mode="bilinear", align_corners=False, antialias=True)
+    return smooth.clamp(0.0, 1.0).to(images.dtype)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from otad.checks import checked
 from otad.data import check_images
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ BRIGHTNESS = (0.1, 0.2, 0.3, 0.4, 0.5)  # added to the value of HSV
 CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)  # share of the contrast that is left
 
 
+@checked
 def corrupt(images: Tensor, kind: str, severity: int = 5, seed: int = 0, levels: int | None = None) -> Tensor:
     """Corrupt a batch by one of `KINDS`.
 
@@ -54,6 +56,7 @@ def corrupt(images: Tensor, kind: str, severity: int = 5, seed: int = 0, levels:
     return ((shifted * (levels - 1) + 1e-4).floor() / (levels - 1)).clamp(0.0, 1.0)
 
 
+@checked
 def gaussian_noise(images: Tensor, severity: int = 5, seed: int = 0) -> Tensor:
     """Add independent normal noise to every value and clip to [0,1].
 
@@ -65,6 +68,7 @@ def gaussian_noise(images: Tensor, severity: int = 5, seed: int = 0) -> Tensor:
     return (images + scale * torch.from_numpy(np.stack(draws)).to(images)).clamp(0.0, 1.0)
 
 
+@checked
 def defocus_blur(images: Tensor, severity: int = 5) -> Tensor:
     """Average over a disk, as an open aperture does; the picture is reflected at its border. As `corrupt`.
 
@@ -82,17 +86,20 @@ def defocus_blur(images: Tensor, severity: int = 5) -> Tensor:
     return functional.conv2d(planes, kernel[None, None]).view_as(images).clamp(0.0, 1.0)
 
 
+@checked
 def brightness(images: Tensor, severity: int = 5) -> Tensor:
     """Raise the value of HSV, V = max(R,G,B), up to 1; hue and saturation stay. As `corrupt`.
 
     With those two fixed a colour is V times a constant, so it is enough to scale; black becomes grey.
     """
+    added = _parameter(images, severity, BRIGHTNESS)
     value = images.amax(dim=1, keepdim=True)
-    raised = (value + _parameter(images, severity, BRIGHTNESS)).clamp(0.0, 1.0)
+    raised = (value + added).clamp(0.0, 1.0)
     scaled = images * (raised / value.clamp(min=torch.finfo(images.dtype).tiny))
     return torch.where(value > 0, scaled, raised).clamp(0.0, 1.0)
 
 
+@checked
 def contrast(images: Tensor, severity: int = 5) -> Tensor:
     """Draw every value towards the mean of its channel in its picture. As `corrupt`."""
     left = _parameter(images, severity, CONTRAST)

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor
 
+from otad.checks import checked, shown
 from otad.data import GOOD
 
 Array = NDArray[np.float64]
+MANY = 100_000  # images of a drawn data set
 FAINTEST = 0.2  # opacity of the faintest pixel that counts as touched
 
 
@@ -177,6 +179,7 @@ _DRAW: dict[str, Callable[[Array, np.random.Generator], tuple[Array, Array]]] = 
 KINDS = tuple(_DRAW)
 
 
+@checked
 def plant(image: Tensor, kind: str, seed: int | list[int] = 0) -> tuple[Tensor, Tensor]:
     """Put one defect on one image.
 
@@ -186,10 +189,7 @@ def plant(image: Tensor, kind: str, seed: int | list[int] = 0) -> tuple[Tensor, 
     """
     if kind not in _DRAW:
         raise ValueError(f"unknown defect {kind!r}; choose from {', '.join(KINDS)}.")
-    if image.ndim != 3 or image.shape[0] != 3 or min(image.shape[1:]) < 16:
-        raise ValueError(f"expected one image (3,H,W), 16 pixels a side or more, got {tuple(image.shape)}.")
-    if not torch.isfinite(image).all() or image.min() < 0 or image.max() > 1:
-        raise ValueError("expected finite values in [0,1]; plant the defect before any normalisation.")
+    _check_image(image)
     rng = np.random.default_rng(seed)
     original = image.detach().cpu().double().numpy()
     altered, alpha = _DRAW[kind](original, rng)
@@ -198,6 +198,16 @@ def plant(image: Tensor, kind: str, seed: int | list[int] = 0) -> tuple[Tensor, 
     return torch.where(mask, torch.from_numpy(blended).to(image), image), mask
 
 
+def _check_image(image: Tensor) -> None:
+    if image.ndim != 3 or image.shape[0] != 3 or min(image.shape[1:]) < 16 or not image.is_floating_point():
+        raise ValueError(
+            f"expected one image (3,H,W) of floats, 16 pixels a side or more, got {shown(image)}."
+        )
+    if not torch.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+        raise ValueError("expected finite values in [0,1]; plant the defect before any normalisation.")
+
+
+@checked
 def kinds_of_test(n_train: int, n_good: int, n_per_defect: int, defects: Sequence[str]) -> list[str]:
     """List the kinds of a test set, the good ones first; ValueError for counts that leave an empty set."""
     if n_train < 1 or min(n_good, n_per_defect) < 0 or n_good + n_per_defect * len(defects) < 1:
@@ -205,9 +215,13 @@ def kinds_of_test(n_train: int, n_good: int, n_per_defect: int, defects: Sequenc
             f"n_train={n_train}, n_good={n_good}, n_per_defect={n_per_defect} for {len(defects)} defects leaves "
             "the normal set or the test set empty; ask for at least one image in each."
         )
+    total = n_train + n_good + n_per_defect * len(defects)
+    if total > MANY:
+        raise ValueError(f"{total} images are asked for: expected at most {MANY}.")
     return [GOOD] * n_good + [kind for kind in defects for _ in range(n_per_defect)]
 
 
+@checked
 def damage(
     images: Sequence[Tensor], kinds: Sequence[str], seed: Sequence[int], grey: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -216,6 +230,14 @@ def damage(
     grey : damage as a grey-level camera sees it, the mean of the channels; a stain in colour would give
     itself away.
     """
+    if not images or len(images) != len(kinds):
+        raise ValueError(
+            f"{len(images)} images and {len(kinds)} kinds: expected one kind an image, and one image or more."
+        )
+    for image in images:
+        _check_image(image)
+        if image.shape != images[0].shape or image.dtype != images[0].dtype:
+            raise ValueError(f"images are {shown(images[0])} and {shown(image)}: expected one size and type.")
     damaged, masks = [], []
     for index, (image, kind) in enumerate(zip(images, kinds, strict=True)):
         mask = torch.zeros(image.shape[1:], dtype=torch.bool)

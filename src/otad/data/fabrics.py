@@ -9,6 +9,7 @@ strips of 256 × 4096 pixels, a few with two masks (`_mask1`, `_mask2`), some wi
 beside the fabric; FCA cuts them into squares (Sec. 4.1). No pixel of any of them is redistributed.
 """
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from otad.checks import checked, shown
 from otad.data import GOOD, Dataset, pair, resize
-from otad.data.folders import LICENCE, SUFFIXES, image_files, read_image, resize_mask
+from otad.data.files import (
+    LEFTOVERS,
+    fit_mask,
+    image_files,
+    levels,
+    local,
+    read_image,
+    read_sized,
+    resize_mask,
+    tell_inverted,
+    visible,
+)
+from otad.data.folders import LICENCE, mask_of, masks_in
 
 # Rows of Table 6.
 CLASSES = {
@@ -34,6 +48,7 @@ BARE = 0.3  # of the strip's median roughness; below it, columns show the table
 RUN = 16  # columns that are judged together
 
 
+@checked
 def load(root: str | Path, dataset: str, category: str, size: int | tuple[int, int] | None = None) -> Dataset:
     """Read one class of one data set.
 
@@ -46,7 +61,7 @@ def load(root: str | Path, dataset: str, category: str, size: int | tuple[int, i
     Raises ValueError for unknown names, for whatever the layout lacks, naming the first missing path, and for
     masks of another size than their image.
     """
-    root = Path(root)
+    root = local(root)
     if dataset not in CLASSES:
         raise ValueError(f"unknown data set {dataset!r}; choose from {', '.join(CLASSES)}.")
     if category not in CLASSES[dataset]:
@@ -69,30 +84,24 @@ Tested = list[tuple[Tensor, Tensor, str]]  # image, mask, kind
 
 def _standard(root: Path, category: str, size: tuple[int, int]) -> tuple[Tensor, Tested]:
     folder = root / category
-    train = [_fit(read_image(path), size) for path in image_files(folder / "train" / GOOD)]
-    kinds = sorted(path.name for path in _folder(folder / "test").iterdir() if path.is_dir())
+    train = [read_image(path, size) for path in image_files(folder / "train" / GOOD)]
+    kinds = [path.name for path in visible(_folder(folder / "test")) if path.is_dir()]
     tested: Tested = []
+    read: dict[Path, Tensor] = {}
     for kind in sorted(kinds, key=lambda kind: kind != GOOD):
+        truth = folder / "ground_truth" / kind
+        masks = masks_in(truth)
         for path in image_files(folder / "test" / kind):
-            image = read_image(path)
-            mask = torch.zeros(image.shape[1:], dtype=torch.bool)
+            image, original = read_sized(path, size)
+            mask = torch.zeros(size, dtype=torch.bool)
             if kind != GOOD:
-                mask = _mask(_named(folder / "ground_truth" / kind, path.stem), image)
-            tested.append((_fit(image, size), resize_mask(mask, size), kind))
+                place = mask_of(path, masks, truth)
+                read[place] = mask = fit_mask(_mask(place), place, original, size)
+            tested.append((image, mask, kind))
     if not tested:
         raise ValueError(f"{folder / 'test' / GOOD} is missing, and so are folders of defects beside it.")
+    tell_inverted(read)
     return torch.stack(train), tested
-
-
-def _named(truth: Path, stem: str) -> Path:
-    """Find the mask of an image: NAME_mask or NAME, with any suffix."""
-    for name in (f"{stem}_mask", stem):
-        for suffix in SUFFIXES:
-            if (truth / f"{name}{suffix}").is_file():
-                return truth / f"{name}{suffix}"
-    raise ValueError(
-        f"{truth / f'{stem}.png'} is missing, and so is {stem}_mask.png; copy the data set again."
-    )
 
 
 # Aitex ----------------------------------------------------------------------------------------------------
@@ -124,7 +133,11 @@ def _aitex(root: Path, category: str, size: tuple[int, int]) -> tuple[Tensor, Te
 
 def _of_fabric(folder: Path, fabric: str) -> list[Path]:
     """Strips of one fabric in a folder and its rolls: NUMBER_CODE_FABRIC."""
-    found = sorted(path for path in folder.rglob(f"*_*_{fabric}.png") if not path.name.startswith("."))
+    found = sorted(
+        path
+        for path in folder.rglob(f"*_*_{fabric}.png")
+        if not any(p.startswith(".") or p in LEFTOVERS for p in path.relative_to(folder).parts)
+    )
     if not found:
         raise ValueError(f"{folder / f'*_{fabric}.png'} is missing: no strip of fabric {fabric} is there.")
     return found
@@ -135,7 +148,11 @@ def _strip_mask(truth: Path, stem: str, strip: Tensor) -> Tensor:
     found = [p for p in (truth / f"{stem}_mask{number}.png" for number in ("", 1, 2)) if p.is_file()]
     if not found:
         raise ValueError(f"{truth / f'{stem}_mask.png'} is missing; copy the data set again.")
-    return torch.stack([_mask(path, strip) for path in found]).any(dim=0)
+    size = strip.shape[1], strip.shape[2]
+    mask = torch.stack([fit_mask(_mask(path), path, size, size, empty=True) for path in found]).any(dim=0)
+    if not mask.any():
+        warnings.warn(f"{found[0]} marks nothing: its strip is left out, defect and all.", stacklevel=2)
+    return mask
 
 
 def _pieces(strip: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -147,12 +164,15 @@ def _pieces(strip: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
             yield strip[:, :, x : x + side], mask[:, x : x + side]
 
 
+@checked
 def bare_columns(strip: Tensor) -> Tensor:
     """Tell which columns of a strip (3,H,W) show no fabric: (W,) bool.
 
     A column is bare if it lies in a run of `RUN` columns whose mean step between vertical neighbours is below
     `BARE` times the median of the strip. At least half of the strip must be fabric.
     """
+    if strip.ndim != 3 or not strip.is_floating_point() or min(strip.shape) < 1 or strip.shape[1] < 2:
+        raise ValueError(f"strip is {shown(strip)}: expected floats (3,H,W) with H ≥ 2 and W ≥ 1.")
     grey = strip.mean(dim=0)
     rough = grey.diff(dim=0).abs().mean(dim=0)[None]
     run = min(RUN, rough.shape[1])
@@ -170,13 +190,11 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _mask(path: Path, image: Tensor) -> Tensor:
-    """Read a mask (H,W) bool: above half its maximum; ValueError if it is not of its image's size."""
-    values = read_image(path).amax(dim=0)
-    if values.shape != image.shape[1:]:
-        came, expected = tuple(values.shape), tuple(image.shape[1:])
-        raise ValueError(f"{path} is {came}, its image is {expected}; mask and image must agree.")
-    return values > values.max() / 2
+def _mask(path: Path) -> Tensor:
+    """Read a mask (H,W) bool: above half its maximum."""
+    values = levels(path)
+    grey = values.max(-1) if values.ndim == 3 else values
+    return torch.from_numpy(grey > grey.max() / 2)
 
 
 def _fit(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
+from otad.checks import check_room, checked
 from otad.data import GOOD, Dataset, check_images, pair
-from otad.data.folders import LICENCE, image_files, resize_mask, save, stack
+from otad.data.files import Size, image_files, inside, local, opened, resize_mask, save, stack, visible
+from otad.data.folders import LICENCE
 
 GROUPS = ("logical", "structural")
 CONFIG = "defects_config.json"
@@ -34,6 +34,7 @@ CONFIG = "defects_config.json"
 # What an annotation is ------------------------------------------------------------------------------------
 
 
+@checked
 @dataclass(frozen=True)
 class Annotation:
     """One annotated defect of one image; `otad.metrics.auspro` takes it as it takes its own `Defect`.
@@ -64,6 +65,7 @@ class Annotation:
             )
 
 
+@checked
 @dataclass(frozen=True)
 class AnnotatedDataset(Dataset):
     """A data set whose defects are told apart; `masks` is their union, image by image.
@@ -110,8 +112,15 @@ class AnnotatedDataset(Dataset):
         return [index for index, name in enumerate(self.groups) if name in (GOOD, group)]
 
 
+@checked
 def union(defects: Sequence[Sequence[Annotation]], size: tuple[int, int]) -> Tensor:
     """Merge the defects of each image into one mask: (N,H,W) bool."""
+    wrong = [a.mask.shape for found in defects for a in found if a.mask.shape != tuple(size)]
+    if min(size) < 1 or wrong:
+        raise ValueError(
+            f"size is {size}, masks have shapes {[tuple(s) for s in wrong[:5]]}: expected that size."
+        )
+    check_room("the masks", len(defects), *size)
     masks = torch.zeros(len(defects), *size, dtype=torch.bool)
     for mask, found in zip(masks, defects, strict=True):
         for annotation in found:
@@ -140,17 +149,19 @@ class Rule:
         return max(int(threshold * pixels), 1) if self.relative_saturation else min(threshold, pixels)
 
 
+@checked
 def categories(root: str | Path) -> list[str]:
     """List the folders in `root` with a train folder and a configuration; ValueError if there is none."""
-    root = Path(root)
+    root = local(root)
     if not root.is_dir():
         raise ValueError(f"{root} is no folder; give the one that holds breakfast_box, juice_bottle, ….")
-    found = sorted(path.name for path in root.iterdir() if (path / "train").is_dir())
+    found = [path.name for path in visible(root) if (path / "train").is_dir()]
     if not found:
         raise ValueError(f"{root} has no category: expected folders such as {root / 'pushpins' / 'train'}.")
     return found
 
 
+@checked
 def load(root: str | Path, category: str, size: int | tuple[int, int] | None = None) -> AnnotatedDataset:
     """Read one category.
 
@@ -162,33 +173,39 @@ def load(root: str | Path, category: str, size: int | tuple[int, int] | None = N
     structural. Test images in the order good, logical, structural, each by name. Raises ValueError for
     every deviation from the layout, naming the first path that is wrong, and for files that cannot be read.
     """
+    root = local(root)
     there = categories(root)
     if category not in there:
-        raise ValueError(f"{Path(root) / category} has no train folder; categories here: {', '.join(there)}.")
-    folder = Path(root) / category
+        raise ValueError(f"{root / category} has no train folder; categories here: {', '.join(there)}.")
+    folder = root / category
     rules = read_rules(folder / CONFIG)
     expected = None if size is None else pair(size)
     paths = [(GOOD, path) for path in image_files(folder / "test" / GOOD)]
     for group in GROUPS:
         paths += [(group, path) for path in image_files(folder / "test" / f"{group}_anomalies")]
     train_paths = image_files(folder / "train" / GOOD)
-    train = stack(train_paths, expected)
+    train, _ = stack(train_paths, expected)
     like = train.shape[2:], train_paths[0]
-    validation = stack(image_files(folder / "validation" / GOOD), expected, *like)
-    test = stack([path for _, path in paths], expected, *like)
+    validation, _ = stack(image_files(folder / "validation" / GOOD), expected, *like)
+    test, originals = stack([path for _, path in paths], expected, *like)
+    shape = test.shape[2], test.shape[3]
     there_are = {path for group, path in paths if group != GOOD}
     _no_truth_left_over(folder, there_are)
-    defects = [[] if group == GOOD else _truth(path, rules, expected) for group, path in paths]
+    defects = [
+        [] if group == GOOD else _truth(path, rules, original, shape)
+        for (group, path), original in zip(paths, originals, strict=True)
+    ]
     names = [" + ".join(dict.fromkeys(a.kind for a in found)) or GOOD for found in defects]
     labels = torch.tensor([group != GOOD for group, _ in paths])
-    masks = union(defects, (test.shape[2], test.shape[3]))
+    masks = union(defects, shape)
     groups = [group for group, _ in paths]
     return AnnotatedDataset(category, train, test, masks, labels, names, LICENCE, defects, groups, validation)
 
 
+@checked
 def read_rules(path: str | Path) -> dict[int, Rule]:
     """Read a `defects_config.json`: pixel value → rule; ValueError, naming the file, for any other content."""
-    path = Path(path)
+    path = local(path)
     if not path.is_file():
         raise ValueError(f"{path} is missing; it says what the pixel values of the ground truth mean.")
     try:
@@ -224,31 +241,25 @@ def _truth_folder(image: Path) -> Path:
 def _no_truth_left_over(folder: Path, images: set[Path]) -> None:
     known = {_truth_folder(path) for path in images}
     for group in GROUPS:
-        for path in sorted((folder / "ground_truth" / f"{group}_anomalies").glob("*")):
+        truth = folder / "ground_truth" / f"{group}_anomalies"
+        for path in visible(truth) if truth.is_dir() else []:
             if path.is_dir() and path not in known:
                 raise ValueError(f"{path} belongs to no test image; copy the data set again.")
 
 
-def _truth(image: Path, rules: dict[int, Rule], size: tuple[int, int] | None) -> list[Annotation]:
+def _truth(image: Path, rules: dict[int, Rule], original: Size, size: Size) -> list[Annotation]:
     """Read the defects of one image, one a file."""
     folder = _truth_folder(image)
     if not folder.is_dir():
         raise ValueError(
             f"{folder} is missing, the folder with the masks of {image}; copy the data set again."
         )
-    with Image.open(image) as picture:
-        original = (picture.height, picture.width)
     return [_annotation(path, rules, original, size) for path in image_files(folder)]
 
 
-def _annotation(
-    path: Path, rules: dict[int, Rule], original: tuple[int, int], size: tuple[int, int] | None
-) -> Annotation:
-    try:
-        with Image.open(path) as picture:
-            mode, values = picture.mode, np.asarray(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}); copy it again.") from error
+def _annotation(path: Path, rules: dict[int, Rule], original: Size, size: Size) -> Annotation:
+    picture, *_ = opened(path)
+    mode, values = picture.mode, np.asarray(picture)
     if mode not in ("L", "P") or values.shape != original:
         raise ValueError(
             f"{path} is {mode} {values.shape}, its image is {original}; a mask has one 8-bit channel and its "
@@ -262,30 +273,19 @@ def _annotation(
         )
     rule, mask = rules[found[0]], torch.from_numpy(values > 0)
     pixels = int(mask.sum())
-    share = rule.area(pixels) / pixels
-    if size is not None:
-        mask = _shrink(mask, size)
-        return Annotation(mask, share * int(mask.sum()), rule.defect_name)
-    return Annotation(mask, rule.area(pixels), rule.defect_name)
-
-
-def _shrink(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a mask by nearest neighbour; where nothing is left, mark the pixel that it covers most."""
-    values = mask[None, None].float()
     small = resize_mask(mask, size)
-    if not small.any():
-        covered = functional.adaptive_avg_pool2d(values, size)[0, 0]
-        small = covered == covered.max()
-        small.flatten()[int(small.flatten().float().argmax()) + 1 :] = False
-    return small
+    if small is mask:
+        return Annotation(mask, rule.area(pixels), rule.defect_name)
+    return Annotation(small, rule.area(pixels) / pixels * int(small.sum()), rule.defect_name)
 
 
 # For tests ------------------------------------------------------------------------------------------------
 
 
+@checked
 def write(data: AnnotatedDataset, root: str | Path, category: str, rules: Sequence[Rule]) -> None:
     """Write a data set as 8-bit PNG files in the MVTec LOCO layout, with one rule for each name of a defect."""
-    folder = Path(root) / category
+    folder = inside(local(root), category)
     values = {rule.defect_name: rule.pixel_value for rule in rules}
     for split, images in (("train", data.train), ("validation", data.validation)):
         for index, image in enumerate(images):

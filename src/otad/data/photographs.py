@@ -14,8 +14,9 @@ import torch
 from skimage import data as pictures
 from torch import Tensor
 
+from otad.checks import checked
 from otad.data import GOOD, Dataset, pair
-from otad.data.defects import KINDS, damage, kinds_of_test
+from otad.data.defects import KINDS, MANY, damage, kinds_of_test
 
 LICENCE = "CC0 (scikit-image data: brick, grass, gravel)"
 NAMES = ("brick", "grass", "gravel")
@@ -28,6 +29,7 @@ def _position(name: str) -> int:
     return NAMES.index(name)
 
 
+@checked
 @cache
 def picture(name: str) -> Tensor:
     """Return the whole source photograph (512,512) float32 in [0,1]; ValueError for an unknown name."""
@@ -35,6 +37,7 @@ def picture(name: str) -> Tensor:
     return torch.from_numpy(getattr(pictures, name)().astype(np.float32) / 255.0)
 
 
+@checked
 def halves(seed: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Cut a picture in two along one axis, both drawn from the seed: the training half and the test half."""
     rng = np.random.default_rng([seed, 0])
@@ -47,6 +50,7 @@ def halves(seed: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     return (parts[1], parts[0]) if flip else (parts[0], parts[1])
 
 
+@checked
 def corners(
     name: str, size: int | tuple[int, int], n_train: int, n_test: int, seed: int
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -55,6 +59,10 @@ def corners(
     Raises ValueError where a crop of `size` does not fit into half a picture.
     """
     height, width = pair(size)
+    if min(n_train, n_test) < 0 or n_train + n_test > MANY:
+        raise ValueError(
+            f"n_train is {n_train}, n_test {n_test}: expected 0 or more, and at most {MANY} in all."
+        )
     drawn = []
     for split, (rows, columns) in enumerate(halves(seed)):
         free_y, free_x = rows.stop - rows.start - height, columns.stop - columns.start - width
@@ -76,6 +84,7 @@ def _crop(name: str, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
     return picture(name)[y : y + height, x : x + width].expand(3, -1, -1).clone()
 
 
+@checked
 def load(
     name: str,
     size: int | tuple[int, int] = 192,

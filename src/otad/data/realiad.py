@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from otad.checks import checked
 from otad.data import GOOD, Dataset, pair
-from otad.data.folders import LICENCE, read_image, resize_mask, save, stack
+from otad.data.files import fit_mask, inside, levels, local, save, stack, tell_inverted, visible
+from otad.data.folders import LICENCE
 
 SPLIT = "realiad_jsons_sv"
 VIEWS = ("C1", "C2", "C3", "C4", "C5")
@@ -40,14 +41,17 @@ class Entry:
     mask: Path | None
 
 
+@checked
 def categories(root: str | Path, split: str = SPLIT) -> list[str]:
     """List the categories that a split has a JSON file for; ValueError if there is none."""
-    found = sorted(path.stem for path in _split_folder(Path(root), split).glob("*.json"))
+    folder = _split_folder(local(root), split)
+    found = [path.stem for path in visible(folder) if path.suffix == ".json"]
     if not found:
-        raise ValueError(f"{_split_folder(Path(root), split)} has no JSON file such as audiojack.json.")
+        raise ValueError(f"{folder} has no JSON file such as audiojack.json.")
     return found
 
 
+@checked
 def load(
     root: str | Path,
     category: str,
@@ -59,8 +63,8 @@ def load(
     """Read one category.
 
     size       : side or (height, width); images are resized by antialiased bilinear interpolation, masks by
-                 nearest neighbour (a defect thinner than the step can vanish). None keeps the originals, which
-                 must then be of one size.
+                 nearest neighbour; a defect that would vanish keeps its best covered pixel. None keeps the
+                 originals, which must then be of one size.
     resolution : of the folder realiad_RESOLUTION. split : the folder of the JSON files. view : "C1" (from
                  above) to "C5", None for all five.
 
@@ -79,22 +83,29 @@ def load(
             f"{wrong[0].image} is {wrong[0].kind!r} and in train, where all must be normal; the split is one "
             f"with noise, take {SPLIT}."
         )
-    images = stack(_there(train), expected)
-    judged = stack(_there(test), expected, images.shape[2:], train[0].image)
-    masks = torch.zeros(len(judged), *judged.shape[2:], dtype=torch.bool)
-    for index, entry in enumerate(test):
-        if entry.mask is not None:
-            masks[index] = _mask(entry.mask, entry.image, expected)
+    images, _ = stack(_there(train), expected)
+    judged, originals = stack(_there(test), expected, images.shape[2:], train[0].image)
+    shape = judged.shape[2], judged.shape[3]
+    found = {
+        index: fit_mask(_mask(entry.mask, entry.image), entry.mask, originals[index], shape)
+        for index, entry in enumerate(test)
+        if entry.mask is not None
+    }
+    masks = torch.zeros(len(judged), *shape, dtype=torch.bool)
+    for index, mask in found.items():
+        masks[index] = mask
+    tell_inverted({path: mask for index, mask in found.items() if (path := test[index].mask) is not None})
     kinds = [entry.kind for entry in test]
     labels = torch.tensor([kind != GOOD for kind in kinds])
     return Dataset(category, images, judged, masks, labels, kinds, LICENCE)
 
 
+@checked
 def read_split(
     root: str | Path, category: str, resolution: int = 1024, split: str = SPLIT
 ) -> dict[str, list[Entry]]:
     """Read a category's JSON file: {"train": entries, "test": entries}, all five views; ValueError as `load`."""
-    root = Path(root)
+    root = local(root)
     there = categories(root, split)
     if category not in there:
         raise ValueError(f"{split} has no {category}.json; categories here: {', '.join(there)}.")
@@ -120,7 +131,7 @@ def read_split(
 
 def _split_folder(root: Path, split: str) -> Path:
     """The folder of the JSON files: they come in an archive with a folder around them, or without."""
-    places = (root / split, root / "realiad_jsons" / split)
+    places = (inside(root, split), inside(root / "realiad_jsons", split))
     for place in reversed(places):  # realiad_jsons/realiad_jsons before realiad_jsons
         if place.is_dir():
             return place
@@ -155,32 +166,24 @@ def _there(entries: Sequence[Entry]) -> list[Path]:
     return [entry.image for entry in entries]
 
 
-def _mask(path: Path, image: Path, size: tuple[int, int] | None) -> Tensor:
-    """Read a mask (H,W) bool, of its image's size: every value above 0 is defect."""
+def _mask(path: Path, image: Path) -> Tensor:
+    """Read a mask (H,W) bool: every value above 0 is defect."""
     if not path.is_file():
         raise ValueError(f"{path} is missing, the mask of {image}; copy the data set again.")
-    with Image.open(image) as picture:
-        original = (picture.height, picture.width)
-    values = read_image(path)
-    if tuple(values.shape[1:]) != original:
-        raise ValueError(
-            f"{path} is {tuple(values.shape[1:])}, its image is {original}; mask and image must agree."
-        )
-    if not bool((values > 0).any()):
-        raise ValueError(f"{path} marks nothing, and its image is called defective; copy it again.")
-    mask = values.amax(0) > 0
-    return mask if size is None else resize_mask(mask, size)
+    mask = torch.from_numpy(levels(path) > 0)
+    return mask.any(-1) if mask.ndim == 3 else mask
 
 
 # For tests ------------------------------------------------------------------------------------------------
 
 
+@checked
 def write(data: Dataset, root: str | Path, category: str, resolution: int = 1024, split: str = SPLIT) -> None:
     """Write a data set with masks in the layout of Real-IAD: each test picture as C1 and, black, as C2."""
     if data.masks is None:
         raise ValueError(f"{data.name} has image labels only; Real-IAD's layout needs masks.")
-    root = Path(root)
-    folder = root / f"realiad_{resolution}" / category
+    root = local(root)
+    folder = inside(root / f"realiad_{resolution}", category)
     parts: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
     for index, image in enumerate(data.train):
         path = f"OK/S{index:04d}/{category}_{index:04d}_OK_C1_20240101000000.png"

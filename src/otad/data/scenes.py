@@ -29,6 +29,7 @@ import torch
 from scipy.ndimage import binary_closing
 from torch import Tensor
 
+from otad.checks import checked
 from otad.data import GOOD, pair
 from otad.data.canvas import (
     FLAWS,
@@ -394,6 +395,7 @@ _DRAW: dict[str, Callable[[Canvas, Generator, str, Generator], Sketch]] = {
 }
 
 
+@checked
 def group(name: str, kind: str) -> str:
     """Say what a kind of defect is in a scene, "logical" or "structural", or "good".
 
@@ -406,6 +408,7 @@ def group(name: str, kind: str) -> str:
     return GOOD if kind == GOOD else "logical" if kind in LOGICAL[name] else "structural"
 
 
+@checked
 def render(
     name: str, size: int | tuple[int, int] = 160, seed: int | Sequence[int] = 0, kind: str = GOOD
 ) -> tuple[Tensor, list[Annotation]]:
@@ -450,6 +453,7 @@ def _sketch(
     return canvas, sketch, photograph(canvas.colour, lens), hurt
 
 
+@checked
 def load(
     name: str,
     size: int | tuple[int, int] = 160,

@@ -27,6 +27,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from otad.checks import checked
 from otad.data import GOOD, Dataset, pair, resize
 from otad.data.defects import damage
 
@@ -113,6 +114,7 @@ class Split:
     turned_away: int
 
 
+@checked
 def split(
     cell: str,
     n_train: int,
@@ -171,6 +173,7 @@ def _apart(pool: list[int], test: list[int], n_train: int, check: bool) -> tuple
     return train, len(pool) - n_train
 
 
+@checked
 def load(
     cell: str = "mono",
     size: int | tuple[int, int] = 160,
@@ -194,6 +197,7 @@ def load(
     return Dataset(cell, train, test, None, labels, kinds, LICENCE)
 
 
+@checked
 def planted(
     cell: str, size: int | tuple[int, int], n_train: int, kinds: Sequence[str], seed: int = 0, salt: int = 0
 ) -> Dataset:

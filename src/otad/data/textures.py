@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from otad.checks import checked
 from otad.data import GOOD, Dataset, pair
 from otad.data.defects import KINDS, damage, kinds_of_test, smooth_noise
 
@@ -204,6 +205,7 @@ def _index(name: str) -> int:
     return NAMES.index(name)
 
 
+@checked
 def render(name: str, size: int | tuple[int, int] = 256, seed: int | list[int] = 0) -> Tensor:
     """Draw one good image (3,H,W) float32 in [0,1]; ValueError for an unknown name or a size below 16."""
     _index(name)
@@ -211,6 +213,7 @@ def render(name: str, size: int | tuple[int, int] = 256, seed: int | list[int] =
     return torch.from_numpy(_camera(_DRAW[name](pair(size), rng), rng).astype(np.float32))
 
 
+@checked
 def load(
     name: str,
     size: int | tuple[int, int] = 256,

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Sequence
+
 from torch import Tensor
 
+from otad.checks import check_images, shown
 
-def check_images(images: Tensor, smallest: int = 1) -> None:
-    """Raise ValueError unless images are float (N,3,H,W), RGB in [0,1], with sides of `smallest` or more."""
-    if not isinstance(images, Tensor) or not images.is_floating_point():
-        kind = f"a {images.dtype} tensor" if isinstance(images, Tensor) else f"a {type(images).__name__}"
-        raise ValueError(f"images are {kind}: expected a float32 tensor in [0,1], as bytes / 255 are.")
-    if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
+__all__ = ["check_images", "check_maps", "feature_maps"]
+
+
+def feature_maps(backbone: Callable[[Tensor], Sequence[Tensor]], images: Tensor) -> list[Tensor]:
+    """Call a backbone, anybody's, and check what it returns: one or more finite float maps (N,C,h,w), N as images."""
+    maps = backbone(images)
+    if isinstance(maps, Sequence) and not len(maps):
+        raise ValueError("the backbone returned no feature map: expected at least one map; give it a stage.")
+    check_maps(maps, len(images))
+    if not all(bool(m.isfinite().all()) for m in maps):
+        raise ValueError("the backbone returned values that are NaN or infinite: check images and weights.")
+    return list(maps)
+
+
+def check_maps(maps: Sequence[Tensor], n: int) -> None:
+    """Raise ValueError unless these are float maps (N,C,h,w) of N = n images."""
+    several = isinstance(maps, Sequence)
+    if not several or not all(
+        isinstance(m, Tensor) and m.ndim == 4 and m.is_floating_point() and len(m) == n and m.numel()
+        for m in maps
+    ):
+        came = ", ".join(map(shown, maps)) if several else shown(maps)
         raise ValueError(
-            f"images have shape {tuple(images.shape)}: expected (N,3,H,W) with N ≥ 1; one image is "
-            "image[None], grey is repeated over the three channels."
-        )
-    if min(images.shape[-2:]) < smallest:
-        raise ValueError(
-            f"images have shape {tuple(images.shape)}: expected sides of at least {smallest} pixels; "
-            "resize them."
-        )
-    low, high = (float(end) for end in torch.aminmax(images.detach()))
-    if not (low >= 0 and high <= 1):  # NaN fails as well
-        what = "NaN" if low != low else f"values from {low:.4g} to {high:.4g}"
-        raise ValueError(
-            f"images hold {what}: expected [0,1]; divide bytes by 255, clip what noise pushed out."
+            f"the feature maps are {came}: expected a list of float tensors (N,C,h,w) with N = {n}."
         )

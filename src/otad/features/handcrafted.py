@@ -8,9 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from otad.checks import check_room, checked
 from otad.features import check_images
 
+MOST_BANDS = 64  # orientations: far beyond any use
 
+
+@checked
 def colours(images: Tensor) -> Tensor:
     """Return the RGB values themselves: the features with a receptive field of one pixel.
 
@@ -20,6 +24,7 @@ def colours(images: Tensor) -> Tensor:
     return images
 
 
+@checked
 def random_kernels(images: Tensor, n: int = 128, size: int = 5, seed: int = 0) -> Tensor:
     """Convolve with random directions in the space of patches: Gaussian kernels of unit L2 norm.
 
@@ -36,12 +41,14 @@ def random_kernels(images: Tensor, n: int = 128, size: int = 5, seed: int = 0) -
             f"n is {n} and size is {size}: expected n ≥ 1 kernels of odd size, such as 128 of 5."
         )
     check_images(images, smallest=size // 2 + 1)
+    check_room("the maps", len(images), n, *images.shape[-2:])
     kernels = torch.randn((n, 3, size, size), generator=torch.Generator().manual_seed(seed))
     kernels = kernels / kernels.flatten(1).norm(dim=1)[:, None, None, None]
     padded = F.pad(images, (size // 2,) * 4, mode="reflect")
     return F.conv2d(padded, kernels.to(images))
 
 
+@checked
 def steerable_pyramid(
     images: Tensor, orientations: int = 4, first_angle: float = 0.0, residuals: bool = True, margin: int = 16
 ) -> Tensor:
@@ -62,19 +69,24 @@ def steerable_pyramid(
     the K bands, the low-pass. Raises ValueError for bad images, orientations < 1 and margin < 0.
     Source: Simoncelli and Freeman, The Steerable Pyramid (ICIP 1995).
     """
-    if orientations < 1 or margin < 0:
-        raise ValueError(f"orientations is {orientations}, margin {margin}: expected at least 1 and 0.")
+    if not 1 <= orientations <= MOST_BANDS or margin < 0 or not math.isfinite(first_angle):
+        raise ValueError(
+            f"orientations is {orientations}, margin {margin}, first_angle {first_angle}: expected 1 to {MOST_BANDS}, at "
+            "least 0, and radians."
+        )
     check_images(images)
     height, width = images.shape[-2:]
     y, x = min(margin, height - 1), min(margin, width - 1)
-    padded = F.pad(images, (x, x, y, y), mode="reflect")
+    real = torch.promote_types(images.dtype, torch.float32)  # no Fourier transform has half precision
+    padded = F.pad(images.to(real), (x, x, y, y), mode="reflect")
     filters = _filters(padded.shape[-2], padded.shape[-1], orientations, first_angle, residuals)
-    precision = torch.promote_types(images.dtype, torch.complex64)
+    precision = torch.promote_types(real, torch.complex64)
     spectrum = torch.fft.fft2(padded)[:, :, None] * filters.to(images.device, precision)
     bands = torch.fft.ifft2(spectrum).real.flatten(1, 2)
-    return bands[..., y : y + height, x : x + width]
+    return bands[..., y : y + height, x : x + width].to(images.dtype)
 
 
+@checked
 def steering_weights(angle: float, orientations: int, first_angle: float = 0.0) -> Tensor:
     """Return the K weights that turn the K bands into the band at another angle.
 
@@ -83,11 +95,17 @@ def steering_weights(angle: float, orientations: int, first_angle: float = 0.0) 
 
     angle : radians. Returns (K,) float64. Source: Freeman and Adelson, Steerable Filters (PAMI 1991), Eq. 12.
     """
+    if not 1 <= orientations <= MOST_BANDS or not math.isfinite(angle + first_angle):
+        raise ValueError(
+            f"orientations is {orientations}, angle {angle}, first_angle {first_angle}: expected 1 to {MOST_BANDS}, and "
+            "radians."
+        )
     spacing = torch.arange(orientations, dtype=torch.float64) * (math.pi / orientations)
     harmonics = torch.arange(1 - orientations, orientations, 2, dtype=torch.float64)
     return torch.cos(harmonics[:, None] * (angle - first_angle - spacing)).mean(dim=0)
 
 
+@checked
 def minmax(features: Tensor, eps: float = 1e-8) -> Tensor:
     """Scale each channel of each image to [0,1] by its own minimum and maximum; a constant channel becomes 0.
 
@@ -96,10 +114,12 @@ def minmax(features: Tensor, eps: float = 1e-8) -> Tensor:
     features : (..., C, h, w). Returns the same shape.
     Raises ValueError for NaN, infinity and fewer than three axes.
     """
-    if features.ndim < 3 or not bool(features.isfinite().all()):
+    if not features.is_floating_point() or not eps >= 0:
+        raise ValueError(f"features are {features.dtype}, eps is {eps}: expected floats and eps ≥ 0.")
+    if features.ndim < 3 or not features.numel() or not bool(features.isfinite().all()):
         raise ValueError(
             f"features of shape {tuple(features.shape)} hold {int((~features.isfinite()).sum())} values that "
-            "are not finite: expected (N,C,h,w) or (C,h,w) without NaN or infinity."
+            "are not finite: expected (N,C,h,w) or (C,h,w), not empty, without NaN or infinity."
         )
     low = features.amin(dim=(-2, -1), keepdim=True)
     high = features.amax(dim=(-2, -1), keepdim=True)

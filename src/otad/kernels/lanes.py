@@ -12,7 +12,8 @@ values below the pixel in its low half, values equal to it in its high half.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from otad.kernels.compiling import compiled
 
 LANES = 256  # more would leave the first-level cache, fewer pay more for the start of each loop
 GROUP = 16  # lanes that are asked together whether one of them has an equal
@@ -22,7 +23,7 @@ CHUNK = 8  # channels that a block of lanes goes through while its sums are in t
 # Ranks of a block of lanes ---------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _scan_row(values, at, own, n, up_to, total, above, here, half):
     """Add a row of n neighbours to the summed-area table: here[i + 1] = above[i + 1] + flags up to i.
 
@@ -46,7 +47,7 @@ def _scan_row(values, at, own, n, up_to, total, above, here, half):
                 to[lane] = up[lane] + total[lane]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _compare_row(values, centre, width, size, step, half, area, total):
     """Compare the pixels with row `step` of their 2T − 1 rows of neighbours; `area` keeps T + 1 rows."""
     reach, long = size - 1, 2 * size - 1
@@ -57,7 +58,7 @@ def _compare_row(values, centre, width, size, step, half, area, total):
     _scan_row(values, at, values[centre : centre + LANES], long, up_to, total, above, here, half)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _rank(size, step, left, area, ranks):
     """Rank the pixels in the windows that end at row `step` and begin at column `left`; the member they are."""
     here, above = area[(step + 1) % (size + 1)], area[(step + 2) % (size + 1)]
@@ -67,7 +68,7 @@ def _rank(size, step, left, area, ranks):
     return (2 * size - 2 - step) * size + size - 1 - left
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _steps(size, width, first, last, pixel, area):
     """Rows of neighbours that the windows wanted need, with a row of zeros above them in `area`."""
     low = max(0, pixel // width - last + 1)
@@ -80,7 +81,7 @@ def _steps(size, width, first, last, pixel, area):
 # Errors against given references ---------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def match(values, width, size, guard, rows, references, prefix, half, area, blocks, sums):
     """Add up over channels how far each pixel is from the reference value of its rank, window by window.
 
@@ -114,7 +115,7 @@ def match(values, width, size, guard, rows, references, prefix, half, area, bloc
                             _share(ranks, half, own, references[c], prefix[c], below, known, sums[block, j])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _look(ranks, half, own, references, sums):
     """Add |own − the reference value of its rank|, as if no value were tied."""
     low = (1 << half) - 1 if half else -1
@@ -123,7 +124,7 @@ def _look(ranks, half, own, references, sums):
             sums[lane] += abs(own[lane] - references[r, ranks[lane] & low])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _share(ranks, half, own, references, prefix, below, known, sums):
     """Where a pixel has equals, replace what `_look` added by the mean error over the ranks they share.
 
@@ -148,7 +149,7 @@ def _share(ranks, half, own, references, prefix, below, known, sums):
                         sums[start + lane] += mean - abs(v - references[r, k])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _count_below(own, references, below):
     """below[r, lane] = the number of references[r] < own[lane]."""
     below[:] = 0
@@ -161,7 +162,7 @@ def _count_below(own, references, below):
 # All patches as references ---------------------------------------------------------------------------------
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def count(values, places, width, size, guard, height, area, counts):
     """Count how often each value of a channel is the one of rank k, over all windows.
 
@@ -184,7 +185,7 @@ def count(values, places, width, size, guard, height, area, counts):
                         counts[places[pixel + lane], ranks[lane]] += 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def tabulate_all(values, counts, n_windows, table):
     """table[g, k] = Σ Σ |v_g − a| over k' < k and all windows, a their value of rank k'.
 
@@ -206,7 +207,7 @@ def tabulate_all(values, counts, n_windows, table):
         table[g, n] = so_far
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def median_all(values, counts, n_windows, medians):
     """medians[k] = the lower median over all windows of the value of rank k; arguments as above."""
     below = np.zeros(len(medians), np.int64)
@@ -217,7 +218,7 @@ def median_all(values, counts, n_windows, medians):
             below[k] += counts[g, k]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def match_all(values, places, width, size, guard, height, table, half, area, sums):
     """Add to sums what `tabulate_all` says of each pixel's value at its rank, window by window."""
     total, ranks = np.empty(LANES, area.dtype), np.empty(LANES, area.dtype)

@@ -8,7 +8,10 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from otad.checks import checked
 
+
+@checked
 @dataclass(frozen=True)
 class Scores:
     """What a detector says about N images; higher = more anomalous.

@@ -14,13 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.features import check_images
+from otad.checks import checked
+from otad.features import check_images, feature_maps
 from otad.features.handcrafted import minmax
 from otad.methods import Scores
 from otad.methods.matching import check_features
 from otad.methods.patchcore import BLOCK, smooth, squared_distances
 
 
+@checked
 @dataclass
 class Aota:
     """The method as FCA compares with it; resize images to 320 × 320 first, as both papers do.
@@ -90,7 +92,7 @@ class Aota:
     def _map(self, image: Tensor) -> Tensor:
         """Score one image (1,3,H,W): (1,H,W), the mean over the strides of the backbone."""
         assert self.backbone is not None
-        stages = [(minmax(stage) if self.scale else stage)[0] for stage in self.backbone(image)]
+        stages = [(minmax(stage) if self.scale else stage)[0] for stage in feature_maps(self.backbone, image)]
         small = [self.score_features(stage)[None, None] for stage in stages]
         large = torch.cat([F.interpolate(one, image.shape[-2:], mode="bilinear")[0] for one in small])
         mean = large.mean(dim=0, keepdim=True)

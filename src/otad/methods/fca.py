@@ -15,13 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.features import check_images
+from otad.checks import check_room, checked
+from otad.features import check_images, feature_maps
 from otad.features.handcrafted import minmax
 from otad.methods import Scores
 from otad.methods.matching import Reference, check_features, gaussian, matched_map
 from otad.transport import Ties
 
 
+@checked
 @dataclass
 class FCA:
     """The method of the paper; its defaults, its names.
@@ -80,11 +82,12 @@ class FCA:
     def _map(self, image: Tensor) -> Tensor:
         """Score one image (1,3,H,W): (H,W), the mean over the strides of the backbone."""
         assert self.backbone is not None
-        small = [self.score_features(minmax(stage)[0]) for stage in self.backbone(image)]
+        small = [self.score_features(minmax(stage)[0]) for stage in feature_maps(self.backbone, image)]
         large = [_resize(one, image.shape[-2:]) for one in small]
         return torch.stack(large).mean(dim=0)
 
 
+@checked
 def patch_weights(patch_size: int, sigma_p: float, sigma_s: float | None) -> Tensor:
     """Return the matrix (T²,T²), float64, that turns the errors of a patch into what it adds to each member.
 
@@ -92,14 +95,17 @@ def patch_weights(patch_size: int, sigma_p: float, sigma_s: float | None) -> Ten
     G_σs has radius 2 σ_s: 5 × 5 for σ_s = 1. Raises ValueError for a sigma ≤ 0 or a smoothing wider than the
     patch.
     """
+    if patch_size < 1 or patch_size % 2 == 0:
+        raise ValueError(f"patch_size is {patch_size}: expected an odd number, so that a patch has a centre.")
+    check_room(f"patch_size = {patch_size}", patch_size**2, patch_size**2)
     nearness = gaussian(patch_size, sigma_p).flatten()
     if sigma_s is None:
         return torch.diag(nearness)
-    radius = max(1, round(2 * sigma_s))
-    if radius >= patch_size:
+    radius = max(1, round(2 * min(sigma_s, patch_size))) if sigma_s > 0 else 0
+    if not 0 < radius < patch_size:
         raise ValueError(
-            f"sigma_s is {sigma_s}, its kernel reaches {radius} pixels to each side: expected fewer than "
-            f"patch_size = {patch_size}; use a smaller sigma_s, or None for no smoothing."
+            f"sigma_s is {sigma_s}, its kernel reaches {radius} pixels to each side: expected 1 or more and fewer than "
+            f"patch_size = {patch_size}; use another sigma_s, or None for no smoothing."
         )
     line = gaussian(2 * radius + 1, sigma_s).sum(dim=0)
     # Column j of `smooth` is what one unit of error at j becomes.

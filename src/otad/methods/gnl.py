@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from otad.checks import check_room, checked, shown
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -35,6 +36,7 @@ OPERATIONS = ("autocontrast", "equalize", "posterize", "solarize", "color", "sha
 SEVERITY = 3.0  # of 10, in AugMix's unit
 
 
+@checked
 @dataclass
 class GNL:
     """The method of the paper; consistency=False, match=False is plain reverse distillation.
@@ -71,13 +73,11 @@ class GNL:
 
     def __post_init__(self) -> None:
         """Refuse words and numbers that mean nothing."""
-        for name in self.operations:
-            if name not in ALTER:
-                raise ValueError(f"unknown operation {name!r}: choose from {', '.join(ALTER)}.")
+        _check_operations(self.operations)
         for name in ("views", "width", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more.")
-        if not (0 <= self.alpha <= 1 and 0 <= self.weight < 0.5 and self.lr > 0):
+        if not (0 <= self.alpha <= 1 and 0 <= self.weight < 0.5 and 0 < self.lr < 3e38):
             raise ValueError(
                 f"alpha is {self.alpha}, weight {self.weight}, lr {self.lr}: expected alpha in [0,1], weight in "
                 "[0,0.5) and lr > 0."
@@ -94,6 +94,10 @@ class GNL:
         bad images and FloatingPointError when the loss stops being finite.
         """
         check_images(images)
+        check_room(f"views = {self.views} of all images", self.views, *images.shape)
+        check_room(
+            f"a student of width = {self.width}", 9, (self.width * 2 ** len(self.backbone.strides)) ** 2
+        )
         rng = np.random.default_rng(self.seed)
         self.references_ = teach(self.backbone, images[int(rng.integers(len(images)))][None])
         views = [augmix(images, self.operations, rng) for _ in range(self.views if self.consistency else 0)]
@@ -215,16 +219,23 @@ def gap(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
     ).sum()
 
 
+@checked
 def efdm(features: Tensor, reference: Tensor, alpha: float = 0.5) -> Tensor:
     """Give features (N,C,h,w) the values of a reference (1,C,h,w), rank by rank in each channel.
 
     Zhang et al., Sec. 3: the place with the r-th smallest value gets (1 − α) of its own and α of the reference's r-th
     smallest value. Order is kept. Raises ValueError for shapes that do not fit and alpha outside [0,1].
     """
-    if features.shape[1:] != reference.shape[1:] or len(reference) != 1 or not 0 <= alpha <= 1:
+    alike = (
+        features.dtype == reference.dtype
+        and features.device == reference.device
+        and features.is_floating_point()
+    )
+    fits = features.ndim == 4 and features.shape[1:] == reference.shape[1:] and len(reference) == 1
+    if not (fits and alike and 0 <= alpha <= 1):
         raise ValueError(
-            f"features have shape {tuple(features.shape)}, the reference {tuple(reference.shape)}, alpha is {alpha}: "
-            "expected (N,C,h,w), (1,C,h,w) and a share in [0,1]; pictures must have the training pictures' size."
+            f"features are {shown(features)}, the reference {shown(reference)}, alpha is {alpha}: expected (N,C,h,w), "
+            "(1,C,h,w), floats of one type, and a share in [0,1]; pictures must have the training pictures' size."
         )
     ranks = features.flatten(2).argsort(dim=2, stable=True).argsort(dim=2)
     values = reference.flatten(2).sort(2).values.expand(len(features), -1, -1).gather(2, ranks)
@@ -234,11 +245,16 @@ def efdm(features: Tensor, reference: Tensor, alpha: float = 0.5) -> Tensor:
 # Altered views ---------------------------------------------------------------------------------------------
 
 
+@checked
 def augmix(images: Tensor, operations: Sequence[str], rng: np.random.Generator, width: int = 3) -> Tensor:
     """Mix each image (N,3,H,W) with `width` chains of one to three random operations; [0,1], the input is kept.
 
     Weights of the chains are Dirichlet(1), the share of the picture itself is Beta(1,1). No operations: no change.
     """
+    check_images(images)
+    _check_operations(operations)
+    if not 1 <= width <= 100:
+        raise ValueError(f"width is {width}: expected 1 to 100 chains.")
     if not operations:
         return images.clone()
     mixed = []
@@ -251,6 +267,12 @@ def augmix(images: Tensor, operations: Sequence[str], rng: np.random.Generator, 
             mix += float(share) * x
         mixed.append(torch.lerp(image, mix, float(rng.beta(1, 1))))
     return torch.stack(mixed).clamp(0, 1)
+
+
+def _check_operations(operations: Sequence[str]) -> None:
+    for name in operations:
+        if name not in ALTER:
+            raise ValueError(f"unknown operation {name!r}: choose from {', '.join(ALTER)}.")
 
 
 def _autocontrast(x: Tensor, _: float) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from otad.checks import check_room, checked, shown
 from otad.features import check_images
 from otad.features.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from otad.methods import Scores
@@ -27,6 +28,7 @@ from otad.methods.patchcore import smooth
 Painter = Callable[[Tensor, Tensor], Tensor]
 
 
+@checked
 @dataclass
 class MAEDAY:
     """The zero-shot method.
@@ -57,10 +59,12 @@ class MAEDAY:
         returns another shape.
         """
         check_images(images)
-        if self.image_size < 1 or self.image_size % self.patch_size:
+        if min(self.image_size, self.patch_size, self.batch_size) < 1 or self.image_size % self.patch_size:
             raise ValueError(
-                f"image_size is {self.image_size}: expected a multiple of patch_size = {self.patch_size}."
+                f"image_size is {self.image_size}, batch_size {self.batch_size}: expected 1 or more, and an image_size that "
+                f"is a multiple of patch_size = {self.patch_size}."
             )
+        check_room(f"image_size = {self.image_size}", 3, self.image_size, self.image_size)
         hidden = random_masks(self.n_masks, self.image_size // self.patch_size, self.mask_ratio, self.seed)
         with torch.no_grad():
             maps = torch.cat([self._map(image, hidden.to(images.device)) for image in images.split(1)])
@@ -76,9 +80,9 @@ class MAEDAY:
         total, count = small.new_zeros(size), small.new_zeros(size)
         for masks in hidden.split(self.batch_size):
             painted = self.model(small.expand(len(masks), -1, -1, -1), masks)
-            if painted.shape != (len(masks), 3, *size):
+            if not isinstance(painted, Tensor) or painted.shape != (len(masks), 3, *size):
                 raise ValueError(
-                    f"the model returned {tuple(painted.shape)}: expected {(len(masks), 3, *size)}, images of "
+                    f"the model returned {shown(painted)}: expected {(len(masks), 3, *size)}, images of "
                     "the size it was given."
                 )
             pixels = masks.repeat_interleave(self.patch_size, 1).repeat_interleave(self.patch_size, 2)
@@ -87,6 +91,7 @@ class MAEDAY:
         return (total / count)[None]
 
 
+@checked
 def random_masks(n_masks: int, side: int, mask_ratio: float = 0.75, seed: int = 0) -> Tensor:
     """Draw masks of side × side patches: (n_masks, side, side) bool, True = hidden.
 
@@ -99,6 +104,7 @@ def random_masks(n_masks: int, side: int, mask_ratio: float = 0.75, seed: int = 
             f"n_masks is {n_masks}, side {side}, mask_ratio {mask_ratio}: expected at least 2 masks of 2 × 2 "
             "patches and a share in [0.5,1)."
         )
+    check_room("the masks", n_masks, side, side)
     generator = torch.Generator().manual_seed(seed)
     n_patches = side**2
     visible = max(1, int(n_patches * (1 - mask_ratio)))

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from otad.checks import check_room, checked, shown
 from otad.kernels import rank_cpu
 from otad.transport import Ties, share_ties
 
@@ -29,6 +30,7 @@ BLOCK = 2**21
 MAX_KNN = 2**29  # scores: 2 GiB
 
 
+@checked
 def matched_map(
     features: Tensor,
     weights: Tensor,
@@ -61,7 +63,13 @@ def matched_map(
     Returns (h,w) ≥ 0 in units of the features. Raises ValueError for features that are not finite (C,h,w), a
     patch that is even or larger than the map, and references, k, n_references or ties that do not exist.
     """
-    patch_size = round(weights.shape[0] ** 0.5)
+    patch_size = round(len(weights) ** 0.5) if weights.ndim else 0
+    if (
+        weights.shape != (patch_size**2,) * 2
+        or not weights.is_floating_point()
+        or not weights.isfinite().all()
+    ):
+        raise ValueError(f"weights are {shown(weights)}: expected a finite float matrix (T²,T²).")
     check_features(features, patch_size)
     _check_choice(features, patch_size, reference, n_references, k, ties)
     if engine not in ("kernel", "plain"):
@@ -93,6 +101,7 @@ def _suits_kernels(features: Tensor, patch_size: int) -> bool:
     return known and not plain and (features.is_cpu or features.is_cuda)
 
 
+@checked
 def reference_values(
     features: Tensor,
     patch_size: int,
@@ -130,8 +139,12 @@ def reference_values(
     return chosen.flatten(2).sort(dim=-1).values.transpose(0, 1)
 
 
+@checked
 def gaussian(size: int, sigma: float) -> Tensor:
     """Return Gaussian weights on a size × size patch; float64, sum 1. Raises ValueError for sigma ≤ 0."""
+    if size < 1:
+        raise ValueError(f"size is {size}: expected at least one pixel.")
+    check_room("the patch", size, size)
     if not sigma > 0:
         raise ValueError(f"sigma is {sigma}: expected a width > 0, in pixels of the feature map.")
     line = torch.exp(-0.5 * ((torch.arange(size, dtype=torch.float64) - size // 2) / sigma) ** 2)

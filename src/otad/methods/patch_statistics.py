@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from otad.checks import check_room, checked
 from otad.methods.matching import Reference, check_features, gaussian, matched_map
 from otad.transport import Ties
 
@@ -21,6 +22,7 @@ HistogramReference = Literal["mean", "median", "random", "all"]
 HISTOGRAM_REFERENCES = ("mean", "median", "random", "all")
 
 
+@checked
 def moments(
     features: Tensor, patch_size: int, sigma: float = 6.0, powers: Sequence[int] = (1, 2, 3, 4)
 ) -> Tensor:
@@ -44,6 +46,7 @@ def moments(
     return total / len(powers)
 
 
+@checked
 def histogram(
     features: Tensor,
     patch_size: int,
@@ -65,12 +68,14 @@ def histogram(
                    histograms, in a loop; "all", the sum over all N, exact, at the cost of a sort.
     n_references, seed : of "random"; the patches are those that `matched_map` draws.
 
-    Returns (h,w) in [0, number of references], 1 each if everything moved over the full range. Raises ValueError
-    as `moments`, and for bins < 2 and a reference or number of references that does not exist.
+    Returns (h,w) in [0, (bins − 1)/bins] for each reference: as the authors divide by bins, what moved from the
+    first bin to the last went bins − 1 of them. Raises ValueError as `moments`, and for bins < 2 and a reference
+    or number of references that does not exist.
     """
     check_features(features, patch_size)
     if bins < 2:
         raise ValueError(f"bins is {bins}: expected at least 2.")
+    check_room("the histograms", bins, *features.shape[1:])
     compare = _comparison(reference, n_references, features[0].numel(), seed)
     edges = torch.arange(bins, device=features.device)[:, None, None]
     total = torch.zeros_like(features[0])
@@ -82,6 +87,7 @@ def histogram(
     return total / len(features)
 
 
+@checked
 def sample_weighted_wasserstein(
     features: Tensor,
     patch_size: int,

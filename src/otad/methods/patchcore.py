@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.features import check_images
+from otad.checks import checked, shown
+from otad.features import check_images, check_maps, feature_maps
 from otad.methods import Scores
 
 BLOCK = 2**24  # distances held at a time: 64 MB in float32
 
 
+@checked
 @dataclass
 class PatchCore:
     """The method of the paper, with its ablations as arguments.
@@ -72,7 +74,7 @@ class PatchCore:
 
     def features(self, images: Tensor) -> Tensor:
         """Return the patch features of images (N,3,H,W): (N,C,h,w)."""
-        return patch_features(self.backbone(images), self.patch_size)
+        return patch_features(feature_maps(self.backbone, images), self.patch_size)
 
     def score(self, images: Tensor) -> Scores:
         """Score images (N,3,H,W) in [0,1]: maps are distances to the memory, in units of the features.
@@ -106,6 +108,7 @@ class PatchCore:
         return large if self.sigma is None else smooth(large, self.sigma), score
 
 
+@checked
 def patch_features(maps: Sequence[Tensor], patch_size: int = 3) -> Tensor:
     """Average each map over patch_size × patch_size pixels, resize all to the largest, and concatenate.
 
@@ -118,11 +121,13 @@ def patch_features(maps: Sequence[Tensor], patch_size: int = 3) -> Tensor:
             f"patch_size is {patch_size} and there are {len(maps)} feature maps: expected an odd size and at "
             "least one map; give the backbone a stage."
         )
+    check_maps(maps, len(maps[0]) if maps[0].ndim else 0)
     means = [F.avg_pool2d(m, patch_size, 1, patch_size // 2, count_include_pad=False) for m in maps]
     size = max((m.shape[-2:] for m in means), key=lambda hw: hw[0] * hw[1])
     return torch.cat([_resize(m, size) for m in means], dim=1)
 
 
+@checked
 def greedy_coreset(points: Tensor, n: int, seed: int = 0, projection: int | None = None) -> Tensor:
     """Choose n of N points so that every point has a chosen one near: always take the farthest next.
 
@@ -133,8 +138,10 @@ def greedy_coreset(points: Tensor, n: int, seed: int = 0, projection: int | None
 
     Returns (n,) indices in the order of choice, none twice. Raises ValueError for n outside 1 … N.
     """
-    if points.ndim != 2 or not 1 <= n <= len(points):
-        raise ValueError(f"n is {n}, points have shape {tuple(points.shape)}: expected (N,C) and 1 ≤ n ≤ N.")
+    if points.ndim != 2 or not points.is_floating_point() or not 1 <= n <= len(points):
+        raise ValueError(f"n is {n}, points are {shown(points)}: expected floats (N,C) and 1 ≤ n ≤ N.")
+    if projection is not None and projection < 1:
+        raise ValueError(f"projection is {projection}: expected 1 dimension or more, or None for none.")
     generator = torch.Generator().manual_seed(seed)
     chosen = [int(torch.randint(len(points), (1,), generator=generator))]
     if projection is not None and projection < points.shape[1]:
@@ -151,6 +158,7 @@ def greedy_coreset(points: Tensor, n: int, seed: int = 0, projection: int | None
     return torch.tensor(chosen, device=points.device)
 
 
+@checked
 def nearest(queries: Tensor, memory: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """Find the k nearest entries of a memory: distances (n,k), ascending, and indices (n,k).
 
@@ -160,10 +168,11 @@ def nearest(queries: Tensor, memory: Tensor, k: int = 1) -> tuple[Tensor, Tensor
     queries : (n,C) tensor. memory : (M,C) tensor. Works on BLOCK distances at a time, 64 MB, twice.
     Raises ValueError for shapes that do not fit and k outside 1 … M.
     """
-    if queries.ndim != 2 or memory.ndim != 2 or queries.shape[1] != memory.shape[1]:
+    if queries.ndim != 2 or memory.ndim != 2 or queries.shape[1] != memory.shape[1] or not memory.numel():
         raise ValueError(
             f"queries have shape {tuple(queries.shape)}, memory {tuple(memory.shape)}: expected (n,C), (M,C)."
         )
+    _check_alike(queries, memory)
     if not 1 <= k <= len(memory):
         raise ValueError(f"k is {k}: expected 1 to {len(memory)}, the number of entries of the memory.")
     rows = max(1, BLOCK // max(len(memory), k * memory.shape[1]))
@@ -179,6 +188,16 @@ def nearest(queries: Tensor, memory: Tensor, k: int = 1) -> tuple[Tensor, Tensor
     return torch.cat([distances for distances, _ in found]), torch.cat([entries for _, entries in found])
 
 
+def _check_alike(queries: Tensor, memory: Tensor) -> None:
+    """Raise ValueError unless both are floats of one type and on one device."""
+    kinds = [(x.dtype, x.device) for x in (queries, memory)]
+    if kinds[0] != kinds[1] or not queries.is_floating_point():
+        raise ValueError(
+            f"queries are {queries.dtype} on {queries.device}, memory {memory.dtype} on {memory.device}: expected floats "
+            "of one type on one device; move one with .to()."
+        )
+
+
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return ‖a_i − b_j‖² ≥ 0 for (n,C) and (m,C): (n,m), at 4 n m bytes and no more.
 
@@ -188,6 +207,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.addmm(columns, a, b.T, alpha=-2).add_(rows[:, None]).clamp_(min=0)
 
 
+@checked
 def eq7_weight(query: Tensor, memory: Tensor, entry: int, b: int = 9) -> Tensor:
     """Return the factor of Eq. 7, in [1 − 1/b, 1): 1 − exp d(q, m*) / Σ_{m ∈ N_b(m*)} exp d(q, m).
 
@@ -195,13 +215,21 @@ def eq7_weight(query: Tensor, memory: Tensor, entry: int, b: int = 9) -> Tensor:
     m* in the sum is small and the factor large.
 
     query : (C,) tensor. memory : (M,C) tensor. entry : index of m*, the entry nearest to the query.
+    Raises ValueError as `nearest`, for an entry that is not there and b < 2.
     """
+    if query.ndim != 1 or memory.ndim != 2 or not 0 <= entry < len(memory) or b < 2:
+        raise ValueError(
+            f"entry is {entry}, b is {b}, query has shape {tuple(query.shape)}, memory {tuple(memory.shape)}: expected "
+            "0 ≤ entry < M, b ≥ 2, (C,) and (M,C)."
+        )
+    nearest(query[None], memory)  # refuses what does not fit
     around = nearest(memory[entry : entry + 1], memory, min(b, len(memory)))[1][0]
     around = torch.cat([around.new_tensor([entry]), around[around != entry]])[: len(around)]
     distances = torch.linalg.vector_norm(memory[around] - query, dim=1)
     return 1 - torch.softmax(distances, dim=0)[0]
 
 
+@checked
 def smooth(maps: Tensor, sigma: float) -> Tensor:
     """Blur maps (N,H,W) by a Gaussian; weights beyond the border are left out and the rest sum to 1.
 
@@ -209,6 +237,8 @@ def smooth(maps: Tensor, sigma: float) -> Tensor:
     """
     if not sigma > 0:
         raise ValueError(f"sigma is {sigma}: expected a width > 0 in pixels, or None for no smoothing.")
+    if maps.ndim != 3 or not maps.is_floating_point():
+        raise ValueError(f"maps are {shown(maps)}: expected floats (N,H,W).")
     down, across = (_gaussian_matrix(side, sigma).to(maps) for side in maps.shape[-2:])
     return down @ maps @ across.T
 

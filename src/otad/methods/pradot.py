@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from otad.features import check_images
+from otad.checks import check_room, checked
+from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.transport import Coupling, sinkhorn
 
@@ -35,6 +36,7 @@ AUTHORS_CODE = {
 }
 
 
+@checked
 @dataclass
 class PRADOT:
     """The method of the paper, Sec. 3 and 4.1; `PRADOT(backbone, **AUTHORS_CODE)` is that of its code.
@@ -113,10 +115,10 @@ class PRADOT:
         with torch.no_grad():
             stages = [
                 torch.cat(maps)
-                for maps in zip(*(self.backbone(part) for part in images.split(16)), strict=True)
+                for maps in zip(
+                    *(feature_maps(self.backbone, part) for part in images.split(16)), strict=True
+                )
             ]
-            if not stages:
-                raise ValueError("the backbone returned no feature map: give it a stage.")
             self.prototypes_ = [{a: self.learn(features, a) for a in self.alphas} for features in stages]
         return self
 
@@ -167,6 +169,7 @@ class PRADOT:
     def _initial(self, features: Tensor, generator: torch.Generator) -> Tensor:
         """Draw prototypes (n,h,w,C)."""
         _, c, h, w = features.shape
+        check_room(f"n = {self.n} prototypes a cell", self.n, h, w, c)
         draw = torch.randn if self.initial == "gaussian" else torch.rand
         return draw(self.n, h, w, c, generator=generator).to(features)
 
@@ -202,7 +205,7 @@ class PRADOT:
         if self.prototypes_ is None:
             raise ValueError("PRADOT has no prototypes yet: call fit with normal images first.")
         size, parts = images.shape[-2:], []
-        for features, learnt in zip(self.backbone(images), self.prototypes_, strict=True):
+        for features, learnt in zip(feature_maps(self.backbone, images), self.prototypes_, strict=True):
             maps = torch.stack([self.assign(features, learnt[a], a)[0] for a in self.alphas])
             parts.append(F.interpolate(maps, size=size, mode="bilinear", align_corners=self.align_corners))
         return torch.stack(parts)
@@ -297,11 +300,17 @@ def embeddings(features: Tensor) -> Tensor:
     return rearrange(features, "n c h w -> (n h w) c")
 
 
+@checked
 def grid(h: int, w: int, kind: Literal["cells", "span", "centres"] = "cells") -> Tensor:
     """List the coordinates (row, column) of a grid's cells row by row: (h w, 2), float64.
 
     "cells": (i/h, j/w) with i = 1 … h, as the paper; "span": from 0 to 1; "centres": (i − ½)/h.
     """
+    if min(h, w) < 1 or kind not in ("cells", "span", "centres"):
+        raise ValueError(
+            f"h is {h}, w is {w}, kind {kind!r}: expected at least 1 and cells, span or centres."
+        )
+    check_room("the grid", h, w, 2)
     if kind == "span":
         axes = [torch.linspace(0, 1, side, dtype=torch.float64) for side in (h, w)]
     else:

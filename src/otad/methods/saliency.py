@@ -19,6 +19,7 @@ from skimage.color import rgb2lab
 from skimage.segmentation import felzenszwalb
 from torch import Tensor
 
+from otad.checks import checked
 from otad.features import check_images
 from otad.features.handcrafted import minmax
 from otad.methods import Scores
@@ -26,6 +27,7 @@ from otad.methods import Scores
 Array = NDArray[np.float64]
 
 
+@checked
 @dataclass
 class HistogramContrast:
     """HC: a colour is salient if it is far from the colours of the other pixels.
@@ -53,6 +55,7 @@ class HistogramContrast:
         return colour_contrast(colours, shares)[labels]
 
 
+@checked
 @dataclass
 class RegionContrast:
     """RC: a region is salient if large regions nearby have other colours.
@@ -79,6 +82,11 @@ class RegionContrast:
         """
         if not self.sigma_s2 > 0:
             raise ValueError(f"sigma_s2 is {self.sigma_s2}: expected a squared width > 0, such as 0.4.")
+        if not (0 < self.scale < np.inf and 0 <= self.sigma < 1000 and self.min_size >= 0):
+            raise ValueError(
+                f"scale is {self.scale}, sigma {self.sigma}, min_size {self.min_size}: expected a finite scale > 0, a sigma "
+                "in [0,1000) pixels and a min_size ≥ 0."
+            )
         return _scores(images, self._map, self.normalise)
 
     def _map(self, image: Array) -> Array:

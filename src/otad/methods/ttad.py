@@ -6,7 +6,7 @@ patch to it (Eq. 2). When the pictures to be judged are shifted, the batch-norm 
 them by gradient descent: pull each patch of the target towards the memory entries that an entropic transport
 plan (Eqs. 4, 5), made hard (Eq. 6), assigns to it. The rivals of Table 4 differ in one argument.
 
-The body of Algorithm 1 is lost in the text that we have, and the paper leaves open: ε, the number of Sinkhorn
+The version that was read lacks the body of Algorithm 1, and the paper leaves open: ε, the number of Sinkhorn
 iterations, N_M, the layers, whether batch norm normalises by stored or by batch statistics, and how the sum of
 Eq. 6 is scaled. What was chosen stands with each argument.
 """
@@ -22,6 +22,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from otad.checks import checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -35,6 +36,7 @@ UPDATES = ("none", "bn_affine", "bn_statistics", "all")
 RIDGE = 1e-3  # added to both covariances of the KL divergence, in units of the source's mean variance
 
 
+@checked
 @dataclass
 class TTAD:
     """The method of the paper, with its ablations as arguments. Adapting makes a new detector.
@@ -97,7 +99,7 @@ class TTAD:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected {bound} or more.")
-        if not (self.epsilon > 0 and self.lr > 0 and 0 <= self.momentum < 1):
+        if not (self.epsilon > 0 and 0 < self.lr < 3e38 and 0 <= self.momentum < 1):
             raise ValueError(
                 f"epsilon is {self.epsilon}, lr {self.lr}, momentum {self.momentum}: expected epsilon, lr > 0 and "
                 "a momentum in [0,1)."
@@ -281,8 +283,13 @@ def distances(points: Tensor, memory: Tensor) -> Tensor:
 # Views of the target ---------------------------------------------------------------------------------------
 
 
+@checked
 def turn(images: Tensor, view: int) -> Tensor:
     """Return view 0 … 7 of images (…,H,W): `view % 4` quarter turns, mirrored from 4 on; 0 changes nothing."""
+    if images.ndim < 2 or not 0 <= view < 8:
+        raise ValueError(
+            f"view is {view}, images have shape {tuple(images.shape)}: expected 0 to 7, and (…,H,W)."
+        )
     turned = torch.rot90(images, view % 4, (-2, -1))
     return turned.flip(-1) if view >= 4 else turned
 

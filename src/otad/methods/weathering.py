@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from otad.checks import checked
 from otad.features import check_images
 from otad.features.handcrafted import minmax
 from otad.methods import Scores
@@ -22,6 +23,7 @@ from otad.methods.patchcore import squared_distances
 BLOCK = 2**23  # distances held at a time: 32 MB in float32
 
 
+@checked
 @dataclass
 class Weathering:
     """The age map as a zero-shot detector; it works on colours and needs no backbone.

@@ -1,7 +1,8 @@
 """From notebooks to the checked book. Used by the Makefile and the Snakefile only; knows no method.
 
 notebooks → executed (`notebooks.py`, `execute.py`) → staged (`stage.py`, `generated.py`, `audit.py`) → HTML (`build.py`) → checked
-(tests/test_book.py with `expected.py`, `links.py`, `browser.py`).
+(tests/test_book.py with `expected.py`, `links.py`, `browser.py`). What holds the processes of a build together: `processes.py`. The same
+values on another processor: `portable.py`.
 """
 
 from pathlib import Path

@@ -1,18 +1,25 @@
 """Command line of the build: `python -m otad.publish --help`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
+
+from otad.publish.processes import say
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one step of the build; errors the author can mend are one message and exit status 1."""
     options = parser().parse_args(arguments)
     try:
+        _name_data(options)
         STEPS[options.step](options)
     except (ValueError, RuntimeError) as error:
-        print(f"otad: {error}", file=sys.stderr, flush=True)
+        say(f"otad: {error}", sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        say("otad: stopped", sys.stderr)
+        return 130
     return 0
 
 
@@ -23,10 +30,19 @@ def parser() -> argparse.ArgumentParser:
     for name, text in HELP.items():
         step = steps.add_parser(name, help=text)
         step.add_argument("--scale", default="laptop", help="smoke, laptop or paper")
+        if name in ("book", "execute", "results"):
+            step.add_argument("--data", default="", help="folder of the data sets of scale paper (OTAD_DATA)")
         if name == "book":
             step.add_argument("--cores", type=int, default=2)
+        if name == "portable":
+            step.add_argument(
+                "pages", nargs="*", help="pages to try; none: those with a long run, and all twice"
+            )
+            step.add_argument("--once", action="store_true", help="do not execute pages twice at smoke scale")
         if name == "results":
-            step.add_argument("pages", nargs="*", help="pages with a long run; none: all of them")
+            step.add_argument("runs", nargs="*", help="studies, and pages with a long run; none: all of them")
+            step.add_argument("--cores", type=int, default=2, help="jobs at a time")
+            step.add_argument("--executor", default="local", help="one of Snakemake's, as slurm")
         if name == "execute":
             step.add_argument("page", help="the page's name, as 10_the_idea_of_fca")
             step.add_argument("--output", type=Path, required=True)
@@ -34,13 +50,27 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _name_data(options: argparse.Namespace) -> None:
+    """Hand the folder of data sets to the pages, which run elsewhere and so need its absolute path, as OTAD_DATA."""
+    named = getattr(options, "data", "") or os.environ.get("OTAD_DATA", "")
+    if named:
+        os.environ["OTAD_DATA"] = str(Path(named).expanduser().absolute())
+    elif options.step in ("book", "results") and options.scale == "paper":
+        raise ValueError(
+            "scale 'paper' reads the papers' data sets, and no folder was named: DATA=/path make book SCALE=paper "
+            "(book/data.md lists what it should hold)"
+        )
+
+
 HELP = {
     "book": "execute what changed and build the book",
     "execute": "execute one page",
     "html": "build the HTML from the executed pages",
     "pair": "write the .ipynb beside each .py",
+    "built": "say so if there is no book at this scale",
     "accept": "write the recorded values as the expected ones",
-    "results": "regenerate the long runs",
+    "portable": "execute long pages on an emulated processor and with two threads, every page twice; compare",
+    "results": "compute what is missing of studies, and the long runs of pages",
 }
 
 
@@ -54,9 +84,9 @@ def _execute(options: argparse.Namespace) -> None:
     from otad.publish.build import DONE, START
     from otad.publish.execute import execute
 
-    print(START, options.page, flush=True)
+    say(f"{START} {options.page}")
     cost = execute(options.page, options.scale, options.output, options.threads)
-    print(DONE, options.page, f"{cost['seconds']:.1f} s, {cost['peak_memory_mb']:.0f} MB", flush=True)
+    say(f"{DONE} {options.page} {cost['seconds']:.1f} s, {cost['peak_memory_mb']:.0f} MB")
 
 
 def _html(options: argparse.Namespace) -> None:
@@ -72,16 +102,35 @@ def _pair(_: argparse.Namespace) -> None:
         print("wrote", path.name)
 
 
+def _built(options: argparse.Namespace) -> None:
+    from otad.publish.records import built
+
+    built(options.scale)
+
+
 def _accept(options: argparse.Namespace) -> None:
     from otad.publish.expected import accept
 
+    _built(options)
     print("wrote", accept(options.scale))
 
 
-def _results(options: argparse.Namespace) -> None:
-    from otad.publish.results import compute
+def _portable(options: argparse.Namespace) -> None:
+    from otad.publish.portable import portable
 
-    for path in compute(options.pages, options.scale):
+    portable(options.pages, options.scale, twice=not options.once)
+
+
+def _results(options: argparse.Namespace) -> None:
+    from otad.publish import cells, results
+    from otad.studies import names
+
+    results.commit()
+    studies = [name for name in options.runs or names() if name in names()]
+    if studies:
+        cells.compute(studies, options.scale, options.cores, options.executor)
+    others = [name for name in options.runs if name not in studies]
+    for path in results.compute(others, options.scale) if others or not options.runs else []:
         print("wrote", path, flush=True)
 
 
@@ -90,7 +139,9 @@ STEPS = {
     "execute": _execute,
     "html": _html,
     "pair": _pair,
+    "built": _built,
     "accept": _accept,
+    "portable": _portable,
     "results": _results,
 }
 

@@ -17,6 +17,13 @@ GROUP = ["paper", "table", "dataset", "method", "metric", "setting"]
 WORDING = {"input", "hardware", "splits", "runs", "source", "alignment", "assignment", "target_aug"}
 # The TTAD paper's names of one thing: the baseline in Tables 1 and 3, the ablation row in Table 4.
 SAME_METHOD = {"tttpp": "moment_matching", "ttac": "kl_div"}
+# Column `weight` of inconsistencies.csv, and the rule by which it was filled.
+RULE = {
+    "substantive": "a value that lies more than one unit of its last printed digit from the other place, stands in the wrong cell or is "
+    "missing, or a sentence that the paper's own tables do not bear out",
+    "cosmetic": "rounding, by at most one unit of the last printed digit, and slips of the pen (a name, a product beside its factors) that "
+    "leave no doubt what is meant and on which no comparison rests",
+}
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ def audit_page() -> str:
     counts = Counter(m.verdict for m in found)
     cells = repeated()
     apart = cells[cells["gap"].abs() > 0]
-    listed = ledger.inconsistencies()
+    listed = dict(list(ledger.inconsistencies().groupby("weight")))
     return (
         "\n\n".join(
             [
@@ -144,7 +151,8 @@ def audit_page() -> str:
                 f"Before a paper's numbers are compared with ours, they are compared with each other. This page recomputes, from the "
                 f"{len(ledger.numbers()):,} printed values this book carries, every mean whose class rows are printed, every cell that two "
                 "tables of one paper share, and every frame rate beside its milliseconds. All values come from the papers' texts; a few "
-                "may have been misread on the way from the PDF, and the last table says where one misread digit could explain a gap.",
+                "may have been misread on the way from the PDF, and the last tables say where one misread digit could explain a gap.",
+                f"What it comes to: **{len(listed['substantive'])} substantive inconsistencies**, and {len(listed['cosmetic'])} cosmetic ones.",
                 f"## Means: {len(found)} recomputed, {counts['differs']} differ",
                 f"*Equal* ({counts['equal']}): the recomputed mean rounds to the printed one. *Rounding* ({counts['rounding']}): the class "
                 f"rows were rounded before printing, which can explain the gap. *Differs* ({counts['differs']}): it cannot.",
@@ -159,10 +167,13 @@ def audit_page() -> str:
                 "## Frames per second against milliseconds",
                 "Table 3 of the benchmark prints both. They should be each other's reciprocal.",
                 _rates_table(),
-                f"## All {len(listed)} inconsistencies",
-                "These were found by recomputing as above and by reading the text against the tables. The last column says whether a misread "
-                "character could have made the gap.",
-                _inconsistencies_table(listed),
+                f"## {len(listed['substantive'])} substantive inconsistencies",
+                "All were found by recomputing as above and by reading the text against the tables. The last column says whether a misread "
+                f"character could have made the gap. *Substantive* is {RULE['substantive']}.",
+                _inconsistencies_table(listed["substantive"]),
+                f"## {len(listed['cosmetic'])} cosmetic ones",
+                f"*Cosmetic* is {RULE['cosmetic']}.",
+                _inconsistencies_table(listed["cosmetic"]),
             ]
         )
         + "\n"

@@ -1,11 +1,8 @@
 """`make book`: one build at a time, Snakemake underneath, progress on top; and the step from staged tree to HTML."""
 
-import fcntl
-import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,121 +11,139 @@ from typing import IO
 
 from otad import scale as scales
 from otad.publish import pages, root
+from otad.publish.processes import alone, cached_here, command, follow, say, settle
 
 START, DONE = "page started:", "page done:"
+# The lock is ours; a touched file counts as changed; what a killed run left is made again.
+OPTIONS = ["--nolock", "--max-checksum-file-size", "0", "--rerun-incomplete", "--keep-going", "--nocolor"]
+SHOWN, WIDTH = 20, 300  # how much of the log is shown where no message of ours says what went wrong
 
 
 class BuildError(RuntimeError):
     """The book could not be built; the message says where and why."""
 
 
-@contextmanager
-def only_build() -> Iterator[int]:
-    """Hold the build lock, which the kernel drops when its holder dies: no stale lock can stop the next run."""
-    path = root() / "_build" / ".lock"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Another build is running here; waiting for it to end.", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
-
-
 def book(scale: str, cores: int) -> None:
     """Execute the pages that changed and build the book; raise BuildError with what failed."""
     scales.check(scale)
-    start = time.monotonic()
-    command = [
-        *(sys.executable, "-m", "snakemake", "--cores", str(cores), "--config", f"scale={scale}"),
-        # The lock is ours; a touched file counts as changed; what a killed run left is made again.
-        *("--nolock", "--max-checksum-file-size", "0", "--rerun-incomplete", "--keep-going", "--nocolor"),
-    ]
-    with only_build() as lock:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            pass_fds=[lock],
-            env=environment,
-        )
-        assert process.stdout is not None
-        with (root() / "_build" / "build.log").open("w") as log:
-            for line in report(process.stdout, log, start):
-                print(line, flush=True)
-        if process.wait() != 0:
-            raise BuildError(
-                "the book was not built; the last good one is untouched. Everything said: _build/build.log"
-            )
+    start, log, explained = time.monotonic(), root() / "_build" / "build.log", False
+    arguments = ["--cores", str(cores), "--config", f"scale={scale}", *OPTIONS]
+    with alone(root() / "_build" / ".lock", "Another build is running here") as lock:
+        restore(root() / "_build" / "html")
+        with snakemake(arguments, log, lock) as process:
+            for line in report(follow(process, log), start):
+                explained |= line.startswith("otad: ")
+                say(line)
+        if process.returncode != 0:
+            raise BuildError(_refusal(process.returncode, log, explained))
     print(f"_build/html/index.html is ready ({time.monotonic() - start:.0f} s)")
 
 
-def report(lines: Iterable[str], log: IO[str], start: float) -> Iterator[str]:
-    """Turn Snakemake's output into progress: pages done of pages to do, what runs, elapsed time; pass errors on."""
+def _refusal(status: int, log: Path, explained: bool) -> str:
+    """Say that there is no new book; where no message of ours said why, show the log around its first error, or its end."""
+    message = "the book was not built; the last good one is untouched. Everything said: _build/build.log"
+    if explained:
+        return message
+    said = [line[:WIDTH] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    first = next((i for i, line in enumerate(said) if re.search("Error|Exception", line)), len(said))
+    start = max(0, min(first - 5, len(said) - SHOWN))
+    return "\n".join([f"{message}, and there (Snakemake's exit status is {status}):", *said[start:][:SHOWN]])
+
+
+@contextmanager
+def snakemake(arguments: list[str], log: Path, lock: IO[str]) -> Iterator[subprocess.Popen]:
+    """Start Snakemake, writing into the log; it does not outlive this block, nor this process.
+
+    It holds the lock too, so that the next build waits until it has followed a killed parent.
+    """
+    log.unlink(missing_ok=True)  # a new file: what is left of a killed build may still write into its own
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command("snakemake.cli:main", *arguments),
+            stdout=output,
+            stderr=output,
+            pass_fds=[lock.fileno()],
+            env=cached_here(),
+        )
+    print(f"its Snakemake: process {process.pid}", file=lock, flush=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def report(lines: Iterable[str], start: float) -> Iterator[str]:
+    """Turn the log into progress: pages done of pages to do, what runs, elapsed time; pass errors on."""
     total, done, running, error = 0, 0, [], False
     for line in lines:
-        log.write(line)
         count = re.match(r"execute\s+(\d+)\s*$", line)
+        begun = re.search(rf"{START} (\w+)$", line)
+        ended = re.search(rf"{DONE} (\w+) (.*)$", line)
         if count:
             total = int(count[1])
             yield f"{total} of {len(pages())} pages to execute"
-        elif line.startswith(START):
-            running.append(line.removeprefix(START).strip())
-        elif line.startswith(DONE):
-            name, cost = line.removeprefix(DONE).split(maxsplit=1)
-            running.remove(name)
+        elif begun:
+            running.append(begun[1])
+        elif ended:
+            running = [page for page in running if page != ended[1]]
             done += 1
-            yield f"[{done}/{total} pages, {time.monotonic() - start:4.0f} s] done: {name} ({cost.strip()})"
+            yield f"[{done}/{total} pages, {time.monotonic() - start:4.0f} s] done: {ended[1]} ({ended[2]})"
         elif line.startswith("otad: "):
             error = True
         elif not line.strip() or re.match(r"\[|Error in rule|RuleException|Removing|Trying", line):
             error = False
         if error:
             yield line.rstrip("\n")
-        elif line.startswith((START, "html:")):
-            now = f"running: {', '.join(running)}" if running else line.strip()
+        elif begun or line.startswith("html:"):
+            now = f"running: {', '.join(running)}" if begun else line.strip()
             yield f"[{done}/{total} pages, {time.monotonic() - start:4.0f} s] {now}"
 
 
 def html(scale: str) -> None:
     """Build the staged tree into _build/html; warnings are errors; the old book stays until the new one is whole."""
-    from otad.publish.stage import (
-        stage,
-    )  # here: an unchanged book is up to date without pandas, nbformat and scipy
+    from otad.publish.stage import stage  # here: an unchanged book is up to date without pandas and scipy
 
-    print("html: staging and building", flush=True)
-    source, beside = stage(scale), root() / "_build" / "new"
-    shutil.rmtree(beside, ignore_errors=True)
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    command = [
-        str(jupyter_book),
-        "build",
-        str(source),
-        "--path-output",
-        str(beside),
-        "--all",
-        "-n",
-        "-W",
-        "--keep-going",
-        "-q",
-    ]
-    finished = subprocess.run(command, capture_output=True, text=True)
-    if finished.returncode != 0:
-        said = (finished.stdout + finished.stderr).splitlines()
-        telling = [line for line in said if re.search("WARNING|ERROR|Error|Exception", line)] or said[-30:]
-        raise BuildError("jupyter-book refused the book:\n" + "\n".join(telling))
-    replace(beside / "_build" / "html", root() / "_build" / "html")
-    shutil.rmtree(beside)
+    settle()
+    say("html: staging and building")
+    with alone(root() / "_build" / ".html.lock", "Another build is writing the HTML") as lock:
+        source, beside = stage(scale), root() / "_build" / "new"
+        shutil.rmtree(beside, ignore_errors=True)
+        options = ["--path-output", str(beside), "--all", "-n", "-W", "--keep-going", "-q"]
+        finished = subprocess.run(
+            command("jupyter_book.cli.main:main", "build", str(source), *options),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            pass_fds=[lock.fileno()],
+        )
+        if finished.returncode != 0:
+            said = finished.stdout.splitlines()
+            telling = [line for line in said if re.search("WARNING|ERROR|Error|Exception", line)] or said[
+                -30:
+            ]
+            refused = f"jupyter-book refused the book (exit status {finished.returncode}):"
+            raise BuildError("\n".join([refused, *telling]))
+        replace(beside / "_build" / "html", root() / "_build" / "html")
+        shutil.rmtree(beside)
 
 
 def replace(new: Path, old: Path) -> None:
     """Put the folder `new` where `old` stands."""
-    aside = old.with_name(old.name + ".old")
+    aside = _aside(old)
     shutil.rmtree(aside, ignore_errors=True)
     if old.exists():
         old.rename(aside)
     new.rename(old)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def restore(old: Path) -> None:
+    """Put back the folder that a `replace` killed between its two steps has left aside."""
+    if _aside(old).exists() and not old.exists():
+        _aside(old).rename(old)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".old")

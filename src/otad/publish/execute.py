@@ -4,26 +4,29 @@ import copy
 import json
 import logging
 import os
-import platform
 import resource
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import papermill
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 from papermill.exceptions import PapermillExecutionError
 
 from otad import scale as scales
+from otad.machine import versions
 from otad.publish.notebooks import checked_parameters, read, renumber, to_bytes
+from otad.publish.processes import settle
 
 # A kernel is given ports that were free a moment before; with two pages starting at once, another may have taken one.
 NEVER_STARTED, STARTS, START_TIMEOUT = "Kernel died before replying", 3, 300
-VERSIONS = ("otad", "numpy", "torch", "torchvision", "pot", "scikit-learn", "umap-learn", "matplotlib")
+
+# Asked of the kernel that has computed, after the page's last cell.
+MACHINE = "from otad.machine import machine\nprint(machine(), end='')"
 
 
 class PageError(RuntimeError):
@@ -36,15 +39,18 @@ def execute(
     """Run a page at a scale and write `output` (and its cost beside it, as .json) in one step.
 
     Raises PageError with page, cell number and message, and leaves an earlier output untouched.
-    Returns the cost: seconds, peak memory of the kernel in MB, scale, threads, versions, date.
+    Returns the cost: seconds, peak memory of the kernel in MB, scale, threads, versions, date, and the machine in words.
     """
     scales.check(scale)
     notebook = read(page)
     parameters = checked_parameters(notebook, {"scale": scale, **parameters})
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
     os.environ.update(environment, PYTHONHASHSEED="0")
+    settle()
     start = time.perf_counter()
+    notebook.cells.append(new_code_cell(MACHINE))
     executed = run(notebook, page, parameters, kernel)
+    asked = executed.cells.pop()
     cost = {
         "page": page,
         "scale": scale,
@@ -52,8 +58,8 @@ def execute(
         "peak_memory_mb": round(_peak_memory_mb(), 1),
         "threads": threads,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+        "machine": "".join(o.text for o in asked.outputs if o.get("name") == "stdout"),
+        "versions": versions(),
     }
     write(output, to_bytes(clean(executed)))
     write(output.with_suffix(".json"), json.dumps(cost, indent=1).encode())
@@ -63,6 +69,7 @@ def execute(
 def run(notebook: NotebookNode, page: str, parameters: dict[str, Any], kernel: str) -> NotebookNode:
     """Execute in an empty directory: a page may rely on nothing but the installed package."""
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    die = f"import otad.publish.processes as p; p.die_with({os.getpid()}); del p"  # the kernel, with this process
     with tempfile.TemporaryDirectory() as empty:
         for starts in range(1, STARTS + 1):
             try:
@@ -75,7 +82,7 @@ def run(notebook: NotebookNode, page: str, parameters: dict[str, Any], kernel: s
                     progress_bar=False,
                     cwd=empty,
                     start_timeout=START_TIMEOUT,
-                    extra_arguments=["--IPKernelApp.log_level=40"],
+                    extra_arguments=["--IPKernelApp.log_level=40", f"--IPKernelApp.exec_lines={die}"],
                 )
             except PapermillExecutionError as error:
                 source = "\n".join(f"    {line}" for line in error.source.splitlines())

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ def path(scale: str) -> Path:
     return root() / "tests" / "expected" / f"{scale}.json"
 
 
-def current(scale: str) -> dict[str, dict[str, Any]]:
-    """Return key to {page, value, tolerance, timing, bounds} of the last build at this scale."""
+def current(
+    scale: str, folder: Path | None = None, names: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return key to {page, value, tolerance, timing, bounds} of the last build at this scale, or as `read_all` says."""
     return {
         key: {"page": page.name, **{k: v for k, v in entry.items() if k != "key"}}
-        for page in read_all(scale)
+        for page in read_all(scale, folder, names)
         for key, entry in page.records.items()
     }
 
@@ -50,12 +53,41 @@ def _kept(value: Any) -> Any:
     return value
 
 
-def differences(scale: str) -> list[str]:
-    """Return a line for every recorded value that is missing, new or off; none when all is as accepted."""
+def accepted(scale: str, names: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Return key to {page, value, tolerance} of the accepted values, of some pages or of all."""
     target = path(scale)
     if not target.is_file():
         raise ValueError(f"{target} does not exist: look at the book, then `make accept SCALE={scale}`")
-    expected, now = json.loads(target.read_text(encoding="utf-8")), current(scale)
+    entries = json.loads(target.read_text(encoding="utf-8"))
+    return {key: e for key, e in entries.items() if names is None or e["page"] in names}
+
+
+def deviations(
+    scale: str, folder: Path | None = None, names: Sequence[str] | None = None
+) -> dict[str, float]:
+    """Return key to the worst relative difference between accepted and recorded numbers, of all that are compared."""
+    known, now = accepted(scale, names), current(scale, folder, names)
+    return {
+        key: _deviation(known[key]["value"], _kept(entry["value"]))
+        for key, entry in now.items()
+        if key in known and not entry["timing"]
+    }
+
+
+def _deviation(expected: Any, now: Any) -> float:
+    was, got = _numbers(expected), _numbers(now)
+    if len(was) != len(got):
+        return math.inf
+    pairs = zip(was, got, strict=True)
+    return max((abs(w - g) / max(abs(w), abs(g)) for w, g in pairs if abs(w - g) > ABSOLUTE), default=0.0)
+
+
+def differences(scale: str, folder: Path | None = None, names: Sequence[str] | None = None) -> list[str]:
+    """Return a line for every recorded value that is missing, new or off; none when all is as accepted.
+
+    Of the last build at this scale; or of the pages `names`, executed into another folder.
+    """
+    expected, now = accepted(scale, names), current(scale, folder, names)
     lines = [
         f"{key}: expected by {expected[key]['page']}, not recorded" for key in expected if key not in now
     ]
@@ -108,7 +140,13 @@ def _out_of_bounds(key: str, entry: dict[str, Any]) -> list[str]:
 
 def _numbers(value: Any) -> list[float]:
     """Return every number of a JSON value."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    inside = (
+        [value[k] for k in sorted(value)]
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list)
+        else None
+    )
     if inside is not None:
         return [number for one in inside for number in _numbers(one)]
     return [value] if isinstance(value, int | float) else []

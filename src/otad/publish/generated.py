@@ -14,7 +14,12 @@ SAID = {
     "negligible": "are negligible",
     "inconclusive": "are inconclusive",
 }
-KINDS = {"margins": "measured", "proof": "proved numerically", "published": "read off the printed numbers"}
+KINDS = {
+    "margins": "measured",
+    "proof": "proved numerically",
+    "published": "read off the printed numbers",
+    "undecided": "not measured",
+}
 
 
 def html_table(
@@ -54,7 +59,7 @@ def verdicts(run: list[Page]) -> dict[str, tuple[Page, dict]]:
 def after_holm(judged: dict[str, tuple[Page, dict]]) -> dict[str, tuple[str, float | None]]:
     """Return claim id to the verdict after Holm's adjustment over all claims judged by an interval, and its adjusted p-value.
 
-    Proofs and readings of printed tables have no p-value and stay as they are.
+    Proofs, readings of printed tables and claims that this machine cannot judge have no p-value and stay as they are.
     """
     measured = {c: v for c, (_, v) in judged.items() if v["kind"] == "margins"}
     adjusted = dict(zip(measured, ledger.holm([v["p"] for v in measured.values()]), strict=True))
@@ -81,7 +86,7 @@ def ledger_page(run: list[Page], scale: str) -> str:
         f"{_counted(v['verdict'] for _, v in judged.values())}. The other {len(claims) - len(judged)} are **untested**: no page of this "
         "book has tried them yet, and the table says what a test needs.",
         "A verdict tests the *claim*, on our data. It does not reproduce the paper's number, "
-        "unless the scale is *paper*. How to read one: [Welcome](welcome.md).",
+        "unless the scale is *paper* and the page reads the papers' data. How to read one: [Welcome](welcome.md).",
         f":::{{note}}\n**How many of these may be luck?** {tests} claims are judged by intervals. A false *holds* needs every inequality of a "
         f"claim to lie wrongly above zero, a false *fails here* at least one wrongly below it, which is adjusted for: each happens in at most "
         f"{50 * error:.1f} % of the claims for which it would be false. {tests} claims invite {error * tests:.1f} false words at the very most, "
@@ -198,13 +203,15 @@ def substitutions(run: list[Page]) -> dict[str, str]:
     counts = Counter(w for w, _ in after_holm(judged).values())
     names = {"hold": "holds", "fail": "fails", "negligible": "negligible", "inconclusive": "inconclusive"}
     shown = {name for page in run for name in page.shows}
+    weights = Counter(ledger.inconsistencies()["weight"])
     return {
         "n_claims": str(len(ledger.claims())),
         "n_judged": str(len(judged)),
         **{f"n_{name}": str(counts[w]) for name, w in names.items()},
         **{f"n_{name}_plain": str(plain[w]) for name, w in names.items()},
         "n_numbers": f"{len(ledger.numbers()):,}",
-        "n_inconsistencies": str(len(ledger.inconsistencies())),
+        "n_inconsistencies": str(weights["substantive"]),
+        "n_cosmetic": str(weights["cosmetic"]),
         "n_figures": str(len(ledger.figures())),
         "n_shown": str(len(shown)),
         "n_pages": str(len(run)),

@@ -1,13 +1,14 @@
 """What the executed pages recorded: values, verdicts, the figures they show, and their cost."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from otad import scale as scales
 from otad.publish import pages, root
 
 
@@ -51,9 +52,24 @@ def read_page(path: Path) -> Page:
     return page
 
 
-def read_all(scale: str) -> list[Page]:
-    """Read all executed pages of a scale; a key or claim that two pages use raises ValueError."""
-    found = [read_page(folder(scale) / f"{name}.ipynb") for name in pages()]
+def built(scale: str) -> None:
+    """Raise ValueError if there is no book at this scale."""
+    scales.check(scale)
+    needed = [folder(scale) / f"{name}.ipynb" for name in pages()]
+    for path in (*needed, root() / "_build" / "html" / "index.html"):
+        if not path.is_file():
+            name = path.relative_to(root())
+            raise ValueError(
+                f"there is no book at this scale ({name} is missing): run `make book SCALE={scale}`"
+            )
+
+
+def read_all(scale: str, home: Path | None = None, names: Sequence[str] | None = None) -> list[Page]:
+    """Read all executed pages of a scale; a key or claim that two pages use raises ValueError.
+
+    home, names: read these pages from another folder instead.
+    """
+    found = [read_page((home or folder(scale)) / f"{name}.ipynb") for name in names or pages()]
     owner: dict[str, str] = {}
     for page in found:
         for key in page.records:

@@ -22,7 +22,8 @@ def long_pages() -> list[str]:
 def compute(names: Sequence[str], scale: str) -> Iterator[Path]:
     """Run these pages (none named: all that have a long run) with long=True; yield results/<page>.json as written.
 
-    Raises ValueError for a page without a long run, PageError if it raises; the old file stays then.
+    Raises ValueError for a page without a long run and for a working tree that is not committed, PageError if the page
+    raises; the old file stays then.
     """
     known = long_pages()
     for name in names:
@@ -31,11 +32,11 @@ def compute(names: Sequence[str], scale: str) -> Iterator[Path]:
                 f"{name!r} has no long run; the pages that have one are {', '.join(known) or 'none'}"
             )
     for page in names or known:
-        commit = _commit()  # of the code that runs, not of what is edited meanwhile
+        revision = commit()  # of the code that runs, not of what is edited meanwhile
         notebook = root() / "_build" / "results" / f"{page}.ipynb"
         cost = execute(page, scale, notebook, long=True)
         stored = _stored(notebook)
-        provenance = {**cost, "commit": commit, "command": f"make results PAGES={page}"}
+        provenance = {**cost, "commit": revision, "command": f"make results PAGES={page}"}
         target = root() / "results" / f"{page}.json"
         write(target, _lines({"provenance": provenance, "value": stored}))
         yield target
@@ -62,8 +63,24 @@ def _lines(result: dict[str, Any]) -> bytes:
     return f'{{\n "provenance": {provenance},\n "value": [\n  {rows}\n ]\n}}\n'.encode()
 
 
-def _commit() -> str:
-    """Return the commit, with "-dirty" if tracked files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    said = subprocess.run(command, capture_output=True, text=True, cwd=root())
-    return said.stdout.strip() or "unknown"
+def commit() -> str:
+    """Return the commit that runs; ValueError if something else would run, "unknown" outside a repository."""
+    status = _git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z")
+    edited = [line[3:] for line in status.split("\0") if counts(line)]
+    if edited:
+        raise ValueError(
+            f"the working tree differs from its commit: {', '.join(edited)}; a long run names the commit that computed "
+            "it, so commit these files first, or remove them"
+        )
+    return _git("rev-parse", "--short=12", "HEAD").strip() or "unknown"
+
+
+def counts(line: str) -> bool:
+    """Tell whether a line of git status is about what a run computes with: all but results/, and untracked files elsewhere."""
+    state, name = line[:2], line[3:]
+    folders = ("src/", "notebooks/")
+    return bool(name) and (name.startswith(folders) if state == "??" else not name.startswith("results/"))
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=root()).stdout

@@ -1,0 +1,71 @@
+"""What computed a page: sums round differently on every processor, and training amplifies that, so results name theirs."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+# Variables that take instruction sets or code paths away; a processor can be emulated with them.
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "MKL_CBWR")
+
+PACKAGES = ("otad", "numpy", "torch", "torchvision", "pot", "scikit-learn", "umap-learn", "matplotlib")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def commit() -> str:
+    """Return the commit of the repository that this process works in, "-dirty" if tracked files differ; "unknown" outside one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def machine() -> str:
+    """Return the processor's model, the instruction set and BLAS in use here, a used GPU, and limits that were set."""
+    cores = os.cpu_count()
+    parts = [f"{model()} ({platform.machine()}, {cores} core{'' if cores == 1 else 's'})"]
+    parts += _torch()
+    blas = _blas()
+    if blas:
+        parts.append("BLAS " + " and ".join(blas))
+    parts += [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+    return ", ".join(parts)
+
+
+def model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name as the kernel has it, or what Python knows of it."""
+    if cpuinfo.is_file():
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if found:
+            return re.sub(r"\s+", " ", found[1]).strip()
+    return platform.processor() or "unknown processor"
+
+
+def _torch() -> list[str]:
+    """The instruction set that torch has chosen and the GPU that it has used; nothing if the page did without torch."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return []
+    parts = [f"torch with {torch.backends.cpu.get_cpu_capability()}"]
+    if torch.cuda.is_initialized():
+        parts.append(f"GPU {torch.cuda.get_device_name()}")
+    return parts
+
+
+def _blas() -> list[str]:
+    """The BLAS libraries that are loaded, with the code path that OpenBLAS has chosen; torch's MKL is linked into it."""
+    from threadpoolctl import threadpool_info
+
+    loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    names = {
+        f"{b['internal_api'].replace('openblas', 'OpenBLAS')} {b['version']} ({b.get('architecture', 'any')})"
+        for b in loaded
+    }
+    torch = sys.modules.get("torch")
+    mkl = re.search(r"Math Kernel Library Version (\S+?)-", torch.__config__.show()) if torch else None
+    return sorted(names) + ([f"MKL {mkl[1]}"] if mkl else [])

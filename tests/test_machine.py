@@ -1,0 +1,52 @@
+"""The machine in words: what it is, and what torch and NumPy make of it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from otad.machine import machine, model
+
+ASK = "import numpy.linalg, torch\nfrom otad.machine import machine\nprint(machine())"
+
+
+def _asked(**limits):
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], env={**os.environ, **limits}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_processor_is_named_with_what_is_in_use():
+    said = machine()
+    assert said.startswith(f"{model()} (")
+    assert f"{os.cpu_count()} core" in said
+    assert "torch" in _asked()
+
+
+def test_an_emulated_processor_is_told_from_the_real_one():
+    plain = _asked()
+    emulated = _asked(ATEN_CPU_CAPABILITY="default", ONEDNN_MAX_CPU_ISA="SSE41", OPENBLAS_CORETYPE="Nehalem")
+    assert "torch with DEFAULT" in emulated
+    assert emulated.endswith(
+        "ATEN_CPU_CAPABILITY=default, ONEDNN_MAX_CPU_ISA=SSE41, OPENBLAS_CORETYPE=Nehalem"
+    )
+    assert "SSE41" not in plain
+    if "OpenBLAS" in plain:
+        assert "(Nehalem)" in emulated
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: AMD  EPYC 7763 64-Core\nflags: avx2\n", "AMD EPYC 7763 64-Core"),
+        ("Hardware: x\n", None),
+    ],
+)
+def test_the_model_is_the_kernel_s_word_or_python_s(tmp_path, monkeypatch, text, name):
+    monkeypatch.setattr("platform.processor", lambda: "")
+    (tmp_path / "cpuinfo").write_text(text)
+    assert model(tmp_path / "cpuinfo") == (name or "unknown processor")
+    monkeypatch.setattr("platform.processor", lambda: "arm")
+    assert model(tmp_path / "missing") == "arm"
