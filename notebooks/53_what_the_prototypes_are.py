@@ -18,9 +18,10 @@
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
-seed = 400  # the first of the verdicts' seeds: smaller ones were used up in choosing the protocol
+seed = 400  # of the pictures shown; smaller ones chose the protocol
 
 # %% tags=["hide-input"]
+import itertools
 import time
 import warnings
 
@@ -490,14 +491,14 @@ def neighbourhood(name, prototypes, alpha, squared=True):
 
 
 # %% [markdown]
-# ## Five seeds
+# ## Ten seeds
 #
-# A seed draws everything anew: training images, test images, damage. What follows measures one scene under one seed.
+# A seed draws everything anew: training images, test images, damage. None of them has been seen above, or while the tests were made. What follows measures one scene under one seed.
 #
 # * **reach**: the highest value of the upsampled map inside the mask, mean over misplaced, turned and swapped parts, divided by the mean of the highest values of normal images (pradot-12);
 # * **trip**: mean distance in cells between a feature of a normal image and its prototype (pradot-14);
-# * **likeness**: mean cosine of two prototypes of one cell, and of any two (pradot-16);
-# * **inside**, **outside**: mean $|\text{image} - \text{rebuilt}|$ in and out of the mask (pradot-15), and inside the mask $|\text{rebuilt} - \text{twin}|$ against $|\text{image} - \text{twin}|$, which only a twin can tell.
+# * **likeness**: mean cosine of two prototypes of one cell, and of any two, which is what two of one cell would have if addresses were shuffled (pradot-16);
+# * **inside**, **outside**: mean $|\text{image} - \text{rebuilt}|$ in and out of the mask, and inside it for the undamaged twin (pradot-15); and inside the mask $|\text{rebuilt} - \text{twin}|$ against $|\text{image} - \text{twin}|$, which only a twin can tell.
 
 
 # %%
@@ -557,19 +558,16 @@ def restoration(name, prototypes, alpha):
 
 
 # %%
-SEEDS = range(seed, seed + pick(scale, smoke=2, laptop=5))
+SEEDS = range(seed + 10, seed + pick(scale, smoke=12, laptop=20))
 measured, restored, near = [], [], []
 start = time.perf_counter()
 for s in SEEDS:
     for name in POSITION:
-        data_of = {name: data[name] if s == seed else draw_data(name, s)}
+        data_of = {name: draw_data(name, s)}
         seen.clear()
         for squared in (True, False):
             weighed = alphas if squared else alphas[1:]  # at 0 they agree
-            if squared and s == seed:
-                found = learnt[name]
-            else:
-                found = learn(data_of[name][0], squared, weighed)
+            found = learn(data_of[name][0], squared, weighed)
             who = learner(squared)
             for a in weighed:
                 top, trip = reach(name, found[a], a, who)
@@ -637,17 +635,19 @@ def by_seed(column, squared=True):
     return rows.pivot_table(index="seed", columns="α", values=column)
 
 
-paper_rows = measured[measured["squared"]]
-walk = paper_rows.pivot_table(index=["seed", "scene"], columns="α", values="trip")
-falls = (-walk.diff(axis=1)).iloc[:, 1:].min(axis=1).groupby("seed").min()
+walk = by_seed("trip")
+falls = {
+    f"trip: α = {a:g} > α = {b:g}": (walk[a] - walk[b]).tolist()
+    for a, b in itertools.pairwise(alphas)
+}
 
 # %% [markdown]
-# **pradot-14.** The margin of a seed is the smallest fall of the trip from one $\alpha$ to the next, in the worse of the two scenes.
+# **pradot-14.** The trip falls from each $\alpha$ to the next, mean over the two scenes.
 
 # %% tags=["hide-input"]
 ledger.verdict(
     "pradot-14",
-    falls.tolist(),
+    falls,
     resampling="a seed draws all images anew",
     unit="cells",
     why="Scenes instead of photographs; normal test images, squared distance as printed. The trip is partly short by construction: assignment "
@@ -675,67 +675,48 @@ last = max(alphas)
 
 
 def gains(squared):
-    """A seed's smallest gain of the largest alpha over the others."""
+    """What the largest alpha adds to each of the others, a margin a seed."""
     table = by_seed("reach", squared)
-    return table[last] - table.drop(columns=last).max(axis=1)
+    return {
+        f"reach: α = {last:g} > α = {a:g}": (table[last] - table[a]).tolist()
+        for a in alphas[:-1]
+    }
 
 
 for key, squared in (("p53_gain_paper", True), ("p53_gain_code", False)):
-    ledger.record(
-        key,
-        dict(
-            zip(
-                ("mean", "low", "high"),
-                ledger.t_interval(gains(squared).tolist()),
-                strict=True,
-            )
-        ),
-        tolerance=0.2,
-    )
+    means = {
+        f"α = {a:g}": list(ledger.t_interval(v))
+        for a, v in zip(alphas, gains(squared).values(), strict=False)
+    }
+    ledger.record(key, means, tolerance=0.2)
 ledger.record(
     "p53_reach", {f"{a:g}": v for a, v in by_seed("reach").mean().items()}, 0.05
 )
-
-
-def why_12(gain, other):
-    """What decided the verdict, in words made of the results."""
-    first = by_seed("reach").mean()[0.0]
-    text = (
-        "Already at α = 0 the region stands "
-        + ("out" if first > 1 else "no higher than a normal maximum")
-        + f" ({first:.2f} times the normal maximum): deep features see the context of a part, and so its place. "
-    )
-    if ledger.t_interval(gain.tolist())[1] > 0:
-        return text + "α = 0.5 adds to that."
-    text += "With squares, distances well below one are charged little. "
-    mean, low, _ = ledger.t_interval(other.tolist())
-    plain = "is above zero" if low > 0 else "is not clearly above zero either"
-    return (
-        text
-        + f"With the plain distance of the code the gain is {mean:.2f} and {plain}."
-    )
-
+first = by_seed("reach").mean()[0.0]
 
 # %% tags=["hide-input"]
 ledger.verdict(
     "pradot-12",
-    gains(True).tolist(),
+    gains(True),
     resampling="a seed draws all images anew",
     unit="of the normal maximum",
-    why=why_12(gains(True), gains(False)),
+    why="Deep features see the context of a part, and so its place; and with squares, distances well below one are charged little. With the plain distance of the code: "
+    + ledger.spoken(ledger.judge(gains(False)).word)
+    + ".",
+    reading=f"The scores are compared. Whether a low weight misses the parts is another matter: at α = 0 the region already stands at {first:.2f} times the normal maximum.",
 )
 
 # %% tags=["remove-input"]
 ledger.say(
-    "With the code's plain distance instead of the square the same margin is {p53_gain_code[mean]:.2f} (95 % interval {p53_gain_code[low]:.2f} to "
-    "{p53_gain_code[high]:.2f}), beside {p53_gain_paper[mean]:.2f} with the paper's."
+    f"α = {last:g} adds to α = 0 {{p53_gain_paper[α = 0][0]:+.2f}} [{{p53_gain_paper[α = 0][1]:+.2f}}, {{p53_gain_paper[α = 0][2]:+.2f}}] with the paper's square and {{p53_gain_code[α = 0][0]:+.2f}} "
+    "[{p53_gain_code[α = 0][1]:+.2f}, {p53_gain_code[α = 0][2]:+.2f}] with the code's plain distance."
 )
 
 # %% [markdown]
 # ### Is the anomaly removed?
 #
-# "inside" above "outside" is the claim's test. Two columns are there to distrust it: "twin, inside" repeats the measurement at the same pixels of the undamaged twin, where there is nothing to remove; and the
-# anomaly has really gone only if "rebuilt to twin" is below "image to twin".
+# The ledger's test is "inside" above "outside". But masks lie on objects, and objects are harder to copy than background: "twin, inside" repeats the measurement at the same pixels of the undamaged twin, where there is nothing to remove, and only what is
+# beyond it, the *excess*, is the anomaly's. And it has really gone only if "rebuilt to twin" is below "image to twin".
 
 # %% tags=["hide-input"]
 kinds = (
@@ -749,11 +730,14 @@ plotting.table(
 )
 pair = (alphas[0], alphas[1])
 rows = restored[restored["α"].isin(pair)]
-gap = (rows["inside"] - rows["outside"]).groupby([rows["seed"], rows["α"]]).mean()
-margins_15 = gap.groupby("seed").min()
-excess = (rows["inside"] - rows["twin, inside"]).groupby(rows["seed"]).mean()
+excess = (
+    (rows["inside"] - rows["twin, inside"])
+    .groupby([rows["seed"], rows["α"]])
+    .mean()
+    .unstack()
+)
 closer = rows["rebuilt to twin"] < rows["image to twin"]
-ledger.record("p53_excess", float(excess.mean()), tolerance=0.1)
+ledger.record("p53_excess", float(excess.mean().mean()), tolerance=0.1)
 ledger.record("p53_outside", float(rows["outside"].mean()), tolerance=0.05)
 ledger.record("p53_gap", float((rows["inside"] - rows["outside"]).mean()), 0.1)
 added = rows["kind"].isin(("contamination", "stain"))
@@ -762,15 +746,16 @@ ledger.record("p53_closer_added", float(closer[added].mean()), tolerance=0.1)
 ledger.record("p53_closer_moved", float(closer[moved].mean()), tolerance=0.1)
 
 # %% [markdown]
-# **pradot-15.** The margin is inside minus outside, mean over both scenes and all kinds, at the less favourable of the two $\alpha$ that the method uses, 0 and 0.3.
+# **pradot-15.** The margin is the excess, mean over both scenes and all kinds, at each of the two $\alpha$ that the method uses, 0 and 0.3.
 
 # %% tags=["hide-input"]
 ledger.verdict(
     "pradot-15",
-    margins_15.tolist(),
+    {f"α = {a:g}: damaged > undamaged twin": excess[a].tolist() for a in pair},
     resampling="a seed draws all images anew",
     unit="of the pixel range",
-    why="Scenes instead of photographs, and patches of 16 pixels. The test sees that the region changed, not that it was mended: see the twins.",
+    why="Scenes instead of photographs, and patches of 16 pixels.",
+    reading=f"The damaged region is rebuilt as something else than it was; whether as what it should be is another matter: {closer.mean():.0%} of the rebuilt regions are closer to the twin than the damaged ones.",
 )
 
 # %% tags=["remove-input"]
@@ -784,8 +769,8 @@ ledger.say(
 # %% [markdown]
 # ### Do the prototypes of one cell specialise?
 #
-# The claim leaves the margin open; we fixed it at 0.05 before looking, so the mean cosine has to stay below 0.95. But unlike is not yet *specialised*: if two
-# prototypes of a cell are no more alike than any two prototypes of the grid, then sharing an address means nothing to them. Compare the two columns.
+# The claim's test asks for a mean cosine below 1 by a margin that it leaves open; we fixed 0.05 before looking. But any two prototypes of the grid are that unlike: to be *specialists of a cell*, two that share an address must also
+# be more alike than two that do not. Shuffle the addresses, and two of one cell are any two. Compare the two columns.
 
 # %% tags=["hide-input"]
 alike = (
@@ -808,13 +793,24 @@ ledger.record(
 ledger.record("p53_last", f"{last:g}")
 
 # %% tags=["hide-input"]
+local = alphas[1]
+same, shuffled = by_seed("same cell")[local], by_seed("any two")[local]
+difference = (by_seed("same cell") - by_seed("any two")).mean()
 ledger.verdict(
     "pradot-16",
-    (0.95 - by_seed("same cell").max(axis=1)).tolist(),
+    {
+        "unlike one another: cosine < 0.95": (0.95 - same).tolist(),
+        "of one cell: cosine > that of shuffled addresses": (
+            same - shuffled
+        ).tolist(),
+    },
     resampling="a seed draws all images anew",
-    unit="of cosine below 0.95, at the α where cells agree most",
-    why="Prototypes of a cell differ because each locked in to whatever its random start leaned to, often something from elsewhere; that is "
+    unit="of cosine",
+    why=f"At α = {local:g}, of the method's local prototypes. Global ones, α = 0, have addresses without a meaning: there the second difference is {difference[0.0]:+.3f}. "
+    "Prototypes of a cell differ because each locked in to whatever its random start leaned to, often something from elsewhere; that is "
     "diversity, and only partly specialisation within the cell.",
+    smallest_effect=0.05,
+    effect_reason="the margin that was fixed before looking",
 )
 
 # %% tags=["remove-input"]
