@@ -300,7 +300,7 @@ MATCHED = dict(
 )
 ledger.record("p30_severities", MATCHED)
 ledger.record(
-    "p30_losses", closest.set_index("corruption").T.to_dict(), tolerance=0.02
+    "p30_losses", closest.set_index("corruption").T.to_dict(), tolerance=0.1
 )
 gaps["matched"] = np.where(gaps.index.isin(closest.index), "yes", "")
 plotting.table(

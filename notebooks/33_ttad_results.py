@@ -726,7 +726,7 @@ ledger.say(
 # ## Verdicts
 #
 # Planted defects at the matched severities, ten seeds; every inequality of a claim is judged by itself. A gap of less than one point of AUROC is called negligible: page 30 says why.
-# With thirty pictures a cell is coarse: one exchanged pair of pictures is worth 0.4 points, and the standard error of an image AUROC is some nine.
+# With thirty pictures a cell is coarse: one exchanged pair of pictures is worth 0.4 points.
 
 # %%
 POINT = 1.0  # of AUROC, the smallest difference that matters: page 30

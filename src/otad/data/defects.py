@@ -223,13 +223,14 @@ def kinds_of_test(n_train: int, n_good: int, n_per_defect: int, defects: Sequenc
 
 @checked
 def damage(
-    images: Sequence[Tensor], kinds: Sequence[str], seed: Sequence[int], grey: bool = False
+    images: Tensor | Sequence[Tensor], kinds: Sequence[str], seed: Sequence[int], grey: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Plant one defect of its kind on each image that is not to stay good: images (N,3,H,W) and masks (N,H,W).
 
     grey : damage as a grey-level camera sees it, the mean of the channels; a stain in colour would give
     itself away.
     """
+    images = list(images) if not isinstance(images, Tensor) or images.ndim else []
     if not images or len(images) != len(kinds):
         raise ValueError(
             f"{len(images)} images and {len(kinds)} kinds: expected one kind an image, and one image or more."
