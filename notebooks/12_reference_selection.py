@@ -84,7 +84,7 @@ net = (
 )
 
 # %% tags=["hide-input"]
-n_seeds = pick(scale, smoke=2, laptop=10)
+n_seeds = pick(scale, smoke=2, laptop=7)  # ten would not fit into three minutes
 n_clocked = pick(scale, smoke=2, laptop=5)  # seeds of the claims about time
 n_kinds = pick(scale, smoke=1, laptop=3)  # defects a texture and seed
 names = list(textures.NAMES) + list(photographs.NAMES)
