@@ -247,9 +247,9 @@ ledger.say("Into the arena: " + "; ".join(ARENA) + ".")
 # design and not a crack: a confounded class. It passed the rule and is shown beside, flagged; it decides nothing. Table 1 of the paper averages over classes; here one class is left to average over.
 # A claim that names corruptions, or says *every* or *all*, is an inequality for each; where a claim speaks of a shift in general, the four corruptions are averaged within a seed.
 #
-# **Severity 5 where the claim names it or speaks of what is lost; else the matched one.** At severity 5 our cells lose far more than the paper's classes do, and from near chance there is little to
-# rescue. So claims about adapting are judged at the severity, from 1 to 5, where an unadapted PatchCore loses about what is printed: the one with the smallest sum of the two gaps, between our
-# loss of image AUROC and that of Table 1 (MVTec AD), and between our loss of pixel AUROC and that of Table 3. Held-out seeds again.
+# **Severity 5, as in print, except on pages 33 and 34.** At severity 5 our cells lose far more than the paper's classes do, and from near chance there is little to rescue. So what adapting brings
+# back is judged there at the severity, from 1 to 5, where an unadapted PatchCore loses about what is printed: the one with the smallest sum of two gaps, between our loss of image AUROC and that
+# of Table 1 (MVTec AD), and between our loss of pixel AUROC and that of Table 3. Held-out seeds again.
 
 # %%
 METRICS = {"image": "Table 1", "pixel": "Table 3"}
@@ -296,7 +296,7 @@ MATCHED = dict(
 )
 ledger.record("p30_severities", MATCHED)
 ledger.record(
-    "p30_losses", closest.set_index("corruption").T.to_dict(), tolerance=0.02
+    "p30_losses", closest.set_index("corruption").T.to_dict(), tolerance=0.1
 )
 gaps["matched"] = np.where(gaps.index.isin(closest.index), "yes", "")
 plotting.table(
