@@ -251,15 +251,17 @@ ledger.say("Into the arena: " + "; ".join(ARENA) + ".")
 # design and not a crack: a confounded class. It passed the rule and is shown beside, flagged; it decides nothing. Table 1 of the paper averages over classes; here one class is left to average over.
 # A claim that names corruptions, or says *every* or *all*, is an inequality for each; where a claim speaks of a shift in general, the four corruptions are averaged within a seed.
 #
-# **Severity 5 where the claim names it or speaks of what is lost; else the matched one.** At severity 5 our cells lose far more than the paper's classes do, and from near chance there is little to
-# rescue. So claims about adapting are judged at the severity, from 1 to 5, where an unadapted PatchCore loses about what is printed: the one with the smallest sum of the two gaps, between our
-# loss of image AUROC and that of Table 1 (MVTec AD), and between our loss of pixel AUROC and that of Table 3. Held-out seeds again.
+# **Severity 5, as in print, except on pages 33 and 34.** At severity 5 our cells lose far more than the paper's classes do, and from near chance there is little to rescue. So what adapting brings
+# back is judged there at the severity, from 1 to 5, where an unadapted PatchCore loses about what is printed: the one with the smallest sum of two gaps, between our loss of image AUROC and that
+# of Table 1 (MVTec AD), and between our loss of pixel AUROC and that of Table 3. Held-out seeds again, and thirty pictures, as on those pages.
 
 # %%
 METRICS = {"image": "Table 1", "pixel": "Table 3"}
+kinds = ["good"] * pick(scale, smoke=6, laptop=15)
+kinds += list(PLANTED) * pick(scale, smoke=2, laptop=5)
 rows = []
 for s in range(pick(scale, smoke=1, laptop=4)):
-    data = planted(s)
+    data = solar.planted("mono", side, n_train, kinds, s, salt=30)
     detector = TTAD(net, n_memory=n_entries, seed=s).fit(data.train.to(device()))
     for kind, severity in [("clean", 0), *product(KINDS, SEVERITIES)]:
         images = (
