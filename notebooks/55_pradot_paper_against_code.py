@@ -30,7 +30,7 @@ import torch
 
 from otad import ledger, plotting
 from otad.data import loco
-from otad.data.locations import location
+from otad.data.locations import VARIABLE, location
 from otad.features.pretrained import resnet50
 from otad.methods.pradot import AUTHORS_CODE, PRADOT
 from otad.scale import device
@@ -39,9 +39,8 @@ from otad.studies.runner import rows_of
 
 if scale == "paper":
     PLACES = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
-    os.environ["OTAD_DATA"] = (
-        data_folder or os.environ["OTAD_DATA"]
-    )  # for the study
+    if data_folder:
+        os.environ[VARIABLE] = data_folder  # for the study
 BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 
 # %% [markdown]
