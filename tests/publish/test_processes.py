@@ -33,6 +33,8 @@ import os, signal, subprocess, sys
 subprocess.Popen([sys.executable, "-c", {child!r}.replace("PARENT", str(os.getpid()))])
 signal.pause()
 """
+LONG = 600  # seconds: this is no test of speed, and other work may fill the machine
+pytestmark = pytest.mark.timeout(1800)
 # Whom to kill: a word of their command line.
 VICTIMS = (
     "otad.publish book",
@@ -54,13 +56,13 @@ def test_a_child_dies_with_its_parent(platform):
     parent = _python(PARENT.format(child=child))
     assert parent.stdout.readline() == "lives\n"
     parent.kill()
-    assert parent.communicate(timeout=10)[0] == ""  # the child had this pipe as well: it is closed
+    assert parent.communicate(timeout=60)[0] == ""  # the child had this pipe as well: it is closed
 
 
 @pytest.mark.parametrize("platform", ["linux", "another"])
 def test_a_child_that_is_late_for_its_parent_ends_at_once(platform):
     child = _python(CHILD.format(platform=platform, parent=os.getpid() + 1))
-    assert child.communicate(timeout=10)[0] == ""
+    assert child.communicate(timeout=60)[0] == ""
     assert child.returncode == 1
 
 
@@ -76,9 +78,8 @@ def test_who_waits_is_told_for_whom_and_a_killed_holder_leaves_no_lock(tmp_path)
     waiting.kill()
     for process in (holder, waiting):
         process.communicate()
-    start = time.monotonic()
     with alone(tmp_path / "lock", "Another build"):
-        assert time.monotonic() - start < 1
+        assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()}: ")
 
 
 def test_lines_of_two_processes_stay_whole(tmp_path):
@@ -138,7 +139,7 @@ def _content(folder):
 @pytest.fixture(scope="module")
 def built(small_book):
     """The small book, built once: its content."""
-    said, _ = (process := _build(small_book)).communicate(timeout=300)
+    said, _ = (process := _build(small_book)).communicate(timeout=LONG)
     assert process.returncode == 0, said
     return _content(small_book)
 
@@ -173,13 +174,13 @@ def test_kill_9_of_any_process_leaves_nothing_and_the_next_build_makes_the_same_
         victim = _victim(top, word)
         family = _family(top)
         victim.kill()
-        said, _ = top.communicate(timeout=60)
+        said, _ = top.communicate(timeout=LONG)
         assert top.returncode != 0 or word == "ipykernel_launcher", (
             said
         )  # a kernel is started again, if it was new
         assert "waiting" not in said
-        assert psutil.wait_procs(family, timeout=5)[1] == [], word
-    said, _ = (last := _build(small_book)).communicate(timeout=300)
+        assert psutil.wait_procs(family, timeout=60)[1] == [], word
+    said, _ = (last := _build(small_book)).communicate(timeout=LONG)
     assert last.returncode == 0, said
     assert "waiting" not in said
     assert _content(small_book) == built
@@ -187,6 +188,7 @@ def test_kill_9_of_any_process_leaves_nothing_and_the_next_build_makes_the_same_
 
 def test_what_is_no_message_of_ours_is_shown_as_well(book, tmp_path):
     (tmp_path / "Snakefile").write_text("rule book:\n    shell: 'no-such-command'\n")
-    said, _ = _build(tmp_path).communicate(timeout=60)
+    said, _ = (process := _build(tmp_path)).communicate(timeout=LONG)
+    assert process.returncode == 1, said
     assert "otad: the book was not built" in said
     assert "no-such-command: command not found" in said

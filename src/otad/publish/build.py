@@ -16,7 +16,8 @@ from otad.publish.processes import alone, cached_here, command, follow, say, set
 START, DONE = "page started:", "page done:"
 # The lock is ours; a touched file counts as changed; what a killed run left is made again.
 OPTIONS = ["--nolock", "--max-checksum-file-size", "0", "--rerun-incomplete", "--keep-going", "--nocolor"]
-SHOWN, WIDTH = 20, 300  # how much of the log is shown where no message of ours says what went wrong
+# How much of the log is shown where no message of ours says what went wrong: lines, of them before the error, and their width.
+SHOWN, BEFORE, WIDTH = 30, 12, 300
 
 
 class BuildError(RuntimeError):
@@ -46,7 +47,7 @@ def _refusal(status: int, log: Path, explained: bool) -> str:
         return message
     said = [line[:WIDTH] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     first = next((i for i, line in enumerate(said) if re.search("Error|Exception", line)), len(said))
-    start = max(0, min(first - 5, len(said) - SHOWN))
+    start = max(0, min(first - BEFORE, len(said) - SHOWN))
     return "\n".join([f"{message}, and there (Snakemake's exit status is {status}):", *said[start:][:SHOWN]])
 
 
