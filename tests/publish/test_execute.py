@@ -5,8 +5,8 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from otad.publish.machine import model
 
+from otad.machine import model
 from otad.publish import expected, records
 from otad.publish.execute import PageError, clean, execute, without_timings, write
 
