@@ -179,7 +179,7 @@ ledger.record("p02_toy_auroc", metrics.pixel_auroc(maps, masks))
 ledger.record(
     "p02_toy_auroc_gap",
     abs(metrics.pixel_auroc(maps, masks) - by_pairs),
-    tolerance=1e6,
+    below=1e-9,
 )
 
 # %% [markdown]
@@ -744,7 +744,7 @@ spread = units[list(powers)].max(axis=1) - units[list(powers)].min(axis=1)
 ledger.record(
     "p02_unit_spread_exact",
     spread[units["reading"] == "exact"].max(),
-    tolerance=1e6,
+    below=1e-9,
 )
 ledger.record(
     "p02_unit_spread_200", spread[units["reading"] != "exact"].max(), tolerance=5e-3

@@ -216,7 +216,7 @@ for name, statistic in STATISTICS.items():
     )  # all, in random order
     exact = statistic(small, reference="all")
     worst[name] = float((exact - looped).abs().max() / looped.max())
-ledger.record("p12_exact", worst, tolerance=100.0)
+ledger.record("p12_exact", worst, below=1e-4)
 ledger.record("p12_exact_n", n)
 
 # %% tags=["remove-input"]
@@ -320,7 +320,7 @@ for name in ("SWW", "FCA"):
     worst[name] = float(
         (looped[name, f"random {number}"] * number - ours).abs().max() / ours.max()
     )
-ledger.record("p12_loop_exact", worst, tolerance=100.0)
+ledger.record("p12_loop_exact", worst, below=1e-4)
 
 # %% tags=["remove-input"]
 ledger.say(

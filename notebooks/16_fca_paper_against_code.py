@@ -447,7 +447,7 @@ for version in ("scaled", "rectified"):
         ledger.record(
             f"p16_mirror_{version}_{ties}",
             worst,
-            tolerance=10.0 if ties == "mean" else 0.05,
+            **({"below": 1e-4} if ties == "mean" else {"tolerance": 0.05}),
         )
 zeros = torch.cat(
     [(stage["rectified"] == 0).float().flatten() for stage in stages.values()]
@@ -520,7 +520,7 @@ for c in (16, len(f)):
     ratio = matched_map(f[:c], W * c) / matched_map(f[:c], W) / c
     factors[c] = float((ratio - 1).abs().max())
 ledger.record("p16_factor_16", factors[16])
-ledger.record("p16_factor_all", factors[len(f)], tolerance=10.0)
+ledger.record("p16_factor_all", factors[len(f)], below=1e-4)
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -750,7 +750,7 @@ lying, standing = flat.score_features(f), flat.score_features(f.transpose(1, 2))
 ledger.record(
     "p16_transposed",
     float((lying - standing).abs().max() / lying.max()),
-    tolerance=10.0,
+    below=1e-4,
 )
 ledger.record("p16_oblong", list(lying.shape))
 

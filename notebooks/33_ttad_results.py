@@ -180,7 +180,7 @@ loop = pd.DataFrame(by_hand, columns=["loss", "links", "patches"])
 loop.insert(0, "step", range(1, len(loop) + 1))
 loop["loss of the package"] = package
 gap = float((loop["loss"] / loop["loss of the package"] - 1).abs().max())
-ledger.record("p33_loop_gap", gap, tolerance=1e3)
+ledger.record("p33_loop_gap", gap, below=1e-4)
 if gap > 1e-3:
     raise AssertionError(f"the loop and the package differ by {gap:.1e}")
 plotting.table(

@@ -343,7 +343,7 @@ for kind in KINDS:
     for k in (2, 3):
         gap = k * assign(z.repeat(k, 1), memory, "continuous") - once.repeat(k, 1)
         copy_error = max(copy_error, float(gap.abs().max() / once.max()))
-ledger.record("p34_copy_error", copy_error, tolerance=1e3)
+ledger.record("p34_copy_error", copy_error, below=1e-9)
 
 # %% [markdown]
 # And in the grid, where copies were computed as what they are, in single precision:
@@ -353,7 +353,7 @@ twin = {
     metric: float((p["discrete, copy"] - p["discrete"]).abs().max())
     for metric, p in wide.items()
 }
-ledger.record("p34_copy", twin, tolerance=1e6)
+ledger.record("p34_copy", twin, below=2.0)
 change = {
     metric: (four[four["method"] == "ot_discrete_copy"].set_index(["setting", "metric"])["number"].reset_index(level=0, drop=True)[f"{metric}_auroc"].to_numpy()
     - four[four["method"] == "ot_discrete"].set_index("metric")["number"][f"{metric}_auroc"].to_numpy()).tolist()

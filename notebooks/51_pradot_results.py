@@ -414,7 +414,7 @@ if len(curves):
         index=["class", "seed"], columns="epochs", values="sPRO mean"
     )
     gain = float((later[marks[-1]] - later[min(epochs, marks[-1])]).mean())
-    ledger.record("p51_longer", gain, tolerance=1.0)
+    ledger.record("p51_longer", gain, tolerance=0.5)
 
 # %% tags=["remove-input"]
 if len(curves):

@@ -267,7 +267,7 @@ first = torch.randn(n, h, w, c, generator=torch.Generator().manual_seed(seed)).t
 batch = stages[1][: 2 * n]
 corner = example.transport(batch, first, 0.3).plan * len(batch) * h * w
 away = float((corner - corner.round()).abs().max())
-ledger.record("p55_corner", away, tolerance=10.0)
+ledger.record("p55_corner", away, below=1e-4)
 
 # %% tags=["remove-input"]
 ledger.say(

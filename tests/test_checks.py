@@ -19,6 +19,9 @@ from otad.checks import as_array, as_tensor, check_images, check_room, checked
 class Named(Protocol):
     name: str
 
+    @property
+    def suffix(self) -> str: ...
+
 
 @checked
 def call(

@@ -103,6 +103,7 @@ def test_a_record_carries_value_and_repr(shown):
         "tolerance": 0.01,
         "timing": False,
         "bounds": None,
+        "below": None,
     }
     assert json.loads(json.dumps(metadata)) == metadata
 
@@ -116,6 +117,16 @@ def test_records_refuse_what_would_not_come_back(shown):
         ledger.record("b", math.nan)
     with pytest.raises(ValueError, match="cannot be recorded"):
         ledger.record("c", object())
+
+
+def test_an_error_of_rounding_is_compared_with_its_bound_alone(shown):
+    ledger.record("small", {"a": [1e-7, -2e-7]}, below=1e-6)
+    with pytest.raises(ValueError, match="'large': 2e-06 is not below 1e-06"):
+        ledger.record("large", 2e-6, below=1e-6)
+    with pytest.raises(ValueError, match="nan"):
+        ledger.record("nothing", float("nan"), below=1e-6)
+    with pytest.raises(ValueError, match="'any': a tolerance of 1 accepts any number"):
+        ledger.record("any", 3.0, tolerance=1)
 
 
 def test_sentences_cite_recorded_values_only(shown):

@@ -76,7 +76,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (Any, np.ndarray):
         return True
     if getattr(hint, "_is_protocol", False):
-        return all(hasattr(value, name) for name in hint.__annotations__)
+        asked = (*hint.__annotations__, *(name for name in vars(hint) if not name.startswith("_")))
+        return all(hasattr(value, name) for name in asked)
     plain_type = kind or hint
     return isinstance(value, plain_type) if isinstance(plain_type, type) else True
 

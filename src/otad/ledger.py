@@ -92,14 +92,18 @@ def record(
     tolerance: float = 1e-3,
     timing: bool = False,
     bounds: tuple[float | None, float | None] | None = None,
+    below: float | None = None,
 ) -> None:
     """Keep `value` under `key` with the output of this cell.
 
     value: a number, string, list or dict that JSON can hold (NaN and infinity are refused).
-    tolerance: relative difference that the regression test accepts. timing: seconds, bytes or ratios of such, which
+    tolerance: relative difference that the regression test accepts, below 1. timing: seconds, bytes or ratios of such, which
     the byte comparison of two runs leaves out; such a value is only checked to lie within `bounds`, which should be wide.
-    A key that this page has used already raises ValueError.
+    below: the value is an error of rounding: none of its digits is compared, only its size, with this.
+    Raises ValueError for a key that this page has used already, a tolerance of 1 or more, and a value that is not `below`.
     """
+    if tolerance >= 1:
+        raise ValueError(f"{key!r}: a tolerance of {tolerance:g} accepts any number; say below= for rounding")
     if key in _recorded:
         raise ValueError(f"the key {key!r} was recorded before on this page; a key names one value")
     plain = _plain(value)
@@ -109,6 +113,8 @@ def record(
         raise ValueError(
             f"{key!r}: {value!r} cannot be recorded ({error}); give numbers, strings, lists or dicts"
         ) from error
+    if below is not None and not all(abs(number) <= below for number in floats(plain)):
+        raise ValueError(f"{key!r}: {plain} is not below {below:g}, so more than rounding stands behind it")
     _recorded[key] = plain
     emit(
         {RECORD_MIME + "text/plain": repr(plain)},
@@ -120,6 +126,7 @@ def record(
                 "tolerance": tolerance,
                 "timing": timing,
                 "bounds": bounds,
+                "below": below,
             },
         },
     )
@@ -134,6 +141,15 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return value
+
+
+def floats(value: Any) -> list[float]:
+    """Return every number of a JSON value, those of a dict in the order of its keys."""
+    if isinstance(value, dict):
+        value = [value[k] for k in sorted(value)]
+    if isinstance(value, list):
+        return [number for one in value for number in floats(one)]
+    return [value] if isinstance(value, int | float) else []
 
 
 def recorded(key: str) -> Any:

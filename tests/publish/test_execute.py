@@ -112,6 +112,16 @@ def test_a_recorded_value_is_compared_with_the_accepted_one(book):
     assert len(expected.differences("smoke")) == 2
 
 
+def test_an_error_of_rounding_is_compared_with_its_bound_alone(book):
+    _recorded([1e-8, 0.0], below=1e-6)
+    expected.accept("smoke")
+    assert expected.accepted("smoke") == {}
+    _recorded([9e-7, -9e-7], below=1e-6)
+    assert expected.differences("smoke") == []
+    _recorded([2e-6, 0.0], below=1e-6)
+    assert expected.differences("smoke") == ["x (10_page): 2e-06 is outside [None, 1e-06]"]
+
+
 def test_a_verdict_is_compared_by_its_word_and_mean(book):
     verdict = {
         "claim": "fca-01",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from otad.ledger import floats
 from otad.publish import root
 from otad.publish.execute import write
 from otad.publish.records import read_all
@@ -38,11 +39,16 @@ def accept(scale: str) -> Path:
     kept = {
         key: {"page": e["page"], "value": _kept(e["value"]), "tolerance": e["tolerance"]}
         for key, e in sorted(current(scale).items())
-        if not e["timing"]
+        if not _bounded(e)
     }
     target = path(scale)
     write(target, (json.dumps(kept, indent=1, ensure_ascii=False) + "\n").encode())
     return target
+
+
+def _bounded(entry: dict[str, Any]) -> bool:
+    """Tell whether a value is compared with its bounds alone: a timing, or an error of rounding."""
+    return entry["timing"] or entry.get("below") is not None
 
 
 def _kept(value: Any) -> Any:
@@ -70,12 +76,12 @@ def deviations(
     return {
         key: _deviation(known[key]["value"], _kept(entry["value"]))
         for key, entry in now.items()
-        if key in known and not entry["timing"]
+        if key in known and not _bounded(entry)
     }
 
 
 def _deviation(expected: Any, now: Any) -> float:
-    was, got = _numbers(expected), _numbers(now)
+    was, got = floats(expected), floats(now)
     if len(was) != len(got):
         return math.inf
     pairs = zip(was, got, strict=True)
@@ -92,7 +98,7 @@ def differences(scale: str, folder: Path | None = None, names: Sequence[str] | N
         f"{key}: expected by {expected[key]['page']}, not recorded" for key in expected if key not in now
     ]
     for key, entry in now.items():
-        if entry["timing"]:
+        if _bounded(entry):
             lines += _out_of_bounds(key, entry)
         elif key not in expected:
             lines.append(f"{key}: recorded by {entry['page']}, not accepted yet")
@@ -130,26 +136,12 @@ def _ratio_out_of_bounds(key: str, entry: dict[str, Any]) -> list[str]:
 
 
 def _out_of_bounds(key: str, entry: dict[str, Any]) -> list[str]:
-    low, high = entry.get("bounds") or (None, None)
+    low, high = entry.get("bounds") or (None, entry.get("below"))
     return [
         f"{key} ({entry['page']}): {value:.3g} is outside [{low}, {high}]"
-        for value in _numbers(entry["value"])
+        for value in floats(entry["value"])
         if (low is not None and value < low) or (high is not None and value > high)
     ]
-
-
-def _numbers(value: Any) -> list[float]:
-    """Return every number of a JSON value."""
-    inside = (
-        [value[k] for k in sorted(value)]
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, list)
-        else None
-    )
-    if inside is not None:
-        return [number for one in inside for number in _numbers(one)]
-    return [value] if isinstance(value, int | float) else []
 
 
 def _unlike(expected: Any, now: Any, tolerance: float, where: str = "") -> list[str]:

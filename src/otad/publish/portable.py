@@ -1,6 +1,6 @@
 """`make portable`: do the values belong to the book or to the machine?
 
-The pages that have a long run are executed again on an emulated older processor, and with two threads: verdicts must be the accepted
+The pages with stored rows are executed again on an emulated older processor, and with two threads: verdicts must be the accepted
 ones, values within their tolerances. Every page is executed twice at smoke scale: the same bytes, timings apart.
 """
 
@@ -17,7 +17,7 @@ from otad.publish.execute import without_timings
 from otad.publish.notebooks import to_bytes
 from otad.publish.processes import command, say
 from otad.publish.records import read_page
-from otad.publish.results import long_pages
+from otad.publish.results import stored_pages
 
 # Sums round differently where vectors are shorter, or where they are cut into other pieces: condition to environment and threads.
 CONDITIONS: dict[str, tuple[dict[str, str], int]] = {
@@ -48,7 +48,7 @@ class Trial:
 def portable(names: Sequence[str], scale: str, twice: bool = True) -> None:
     """Print the table of all trials, a row as soon as it is known; raise ValueError with the differences, if any.
 
-    names: pages to try; none: those with a long run under each condition, and all of them twice.
+    names: pages to try; none: those with stored rows under each condition, and all of them twice.
     """
     if unknown := sorted(set(names) - set(pages())):
         raise ValueError(f"there is no page {', '.join(unknown)}; the pages are {', '.join(pages())}")
@@ -63,7 +63,7 @@ def portable(names: Sequence[str], scale: str, twice: bool = True) -> None:
 
 
 def _trials(names: Sequence[str], scale: str, twice: bool) -> Iterator[Trial]:
-    for page in names or long_pages():
+    for page in names or stored_pages():
         for condition in CONDITIONS:
             yield under(condition, page, scale)
     for page in (names or pages()) if twice else ():

@@ -19,6 +19,12 @@ def long_pages() -> list[str]:
     return [page for page in pages() if "long" in parameters(read(page))]
 
 
+def stored_pages() -> list[str]:
+    """Return the pages that compare what they compute with stored rows, of a long run or of a study."""
+    code = {page: "\n".join(cell.source for cell in read(page).cells) for page in pages()}
+    return [page for page, text in code.items() if "ledger.stored(" in text]
+
+
 def compute(names: Sequence[str], scale: str) -> Iterator[Path]:
     """Run these pages (none named: all that have a long run) with long=True; yield results/<page>.json as written.
 
