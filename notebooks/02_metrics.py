@@ -31,10 +31,10 @@ from matplotlib.colors import ListedColormap
 from scipy import ndimage
 
 from otad import ledger, metrics, plotting
-from otad.data import textures
+from otad.data.drawn import textures
 from otad.features.handcrafted import colours, minmax
-from otad.methods.fca import FCA
-from otad.methods.patch_statistics import histogram, moments
+from otad.methods.matching.fca import FCA
+from otad.methods.matching.patch_statistics import histogram, moments
 from otad.metrics import Defect
 from otad.scale import pick
 

@@ -33,8 +33,10 @@ import torch
 from torch.nn import functional as F
 
 from otad import ledger, metrics, plotting
-from otad.data import defects, folders, photographs, solar, textures
-from otad.data.locations import location
+from otad.data.drawn import defects, textures
+from otad.data.readers import folders
+from otad.data.packaged import photographs, solar
+from otad.data.readers.locations import location
 from otad.features import handcrafted
 from otad.features.pretrained import efficientnet_lite0
 from otad.scale import device, pick

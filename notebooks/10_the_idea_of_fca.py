@@ -33,12 +33,12 @@ from matplotlib.patches import Rectangle
 from scipy.ndimage import gaussian_filter
 
 from otad import ledger, plotting
-from otad.data import photographs
+from otad.data.packaged import photographs
 from otad.features.handcrafted import minmax
 from otad.features.pretrained import efficientnet_lite0
-from otad.methods.fca import FCA, patch_weights
-from otad.methods.matching import gaussian, reference_values
-from otad.methods.patch_statistics import (
+from otad.methods.matching.fca import FCA, patch_weights
+from otad.methods.matching.ranks import gaussian, reference_values
+from otad.methods.matching.patch_statistics import (
     histogram,
     moments,
     sample_weighted_wasserstein,

@@ -33,8 +33,10 @@ import torch
 import torch.nn.functional as F
 
 from otad import ledger, plotting
-from otad.data import defects, folders, photographs, textures
-from otad.data.locations import location
+from otad.data.drawn import defects, textures
+from otad.data.readers import folders
+from otad.data.packaged import photographs
+from otad.data.readers.locations import location
 from otad.features.handcrafted import (
     colours,
     minmax,
@@ -42,9 +44,9 @@ from otad.features.handcrafted import (
     steerable_pyramid,
 )
 from otad.features.pretrained import efficientnet_lite0, vgg19
-from otad.methods.fca import FCA
-from otad.methods.matching import gaussian
-from otad.methods.patch_statistics import (
+from otad.methods.matching.fca import FCA
+from otad.methods.matching.ranks import gaussian
+from otad.methods.matching.patch_statistics import (
     histogram,
     moments,
     sample_weighted_wasserstein,

@@ -38,13 +38,18 @@ import torch
 import torch.nn.functional as F
 
 from otad import ledger, plotting
-from otad.data import defects, folders, photographs, textures
-from otad.data.locations import location
+from otad.data.drawn import defects, textures
+from otad.data.readers import folders
+from otad.data.packaged import photographs
+from otad.data.readers.locations import location
 from otad.features.handcrafted import minmax, random_kernels
 from otad.features.pretrained import efficientnet_lite0, vgg19, wide_resnet50_2
-from otad.methods.fca import FCA, patch_weights
-from otad.methods.matching import gaussian, reference_values
-from otad.methods.patch_statistics import histogram, sample_weighted_wasserstein
+from otad.methods.matching.fca import FCA, patch_weights
+from otad.methods.matching.ranks import gaussian, reference_values
+from otad.methods.matching.patch_statistics import (
+    histogram,
+    sample_weighted_wasserstein,
+)
 from otad.metrics import aupro
 from otad.scale import device, pick
 

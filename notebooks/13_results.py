@@ -41,16 +41,20 @@ import torch.nn.functional as F
 import yaml
 
 from otad import ledger, plotting
-from otad.data import fabrics, folders, photographs, resize, solar, textures
-from otad.data.defects import KINDS, damage
-from otad.data.locations import location
+from otad.data.readers import fabrics, folders
+from otad.data.packaged import photographs, solar
+from otad.data import resize
+from otad.data.drawn import textures
+from otad.data.drawn.defects import KINDS, damage
+from otad.data.readers.locations import location
 from otad.features.handcrafted import minmax
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
-from otad.methods.aota import Aota
-from otad.methods.fca import FCA
-from otad.methods.patchcore import PatchCore, smooth
-from otad.methods.saliency import HistogramContrast, RegionContrast
-from otad.methods.weathering import Weathering
+from otad.methods.matching.aota import Aota
+from otad.methods.matching.fca import FCA
+from otad.methods.memory.patchcore import PatchCore
+from otad.methods.maps import smooth
+from otad.methods.saliency.contrast import HistogramContrast, RegionContrast
+from otad.methods.matching.weathering import Weathering
 from otad.metrics import aupro, f1_max, image_auroc, pixel_auroc
 from otad.scale import device, pick
 
@@ -259,7 +263,7 @@ def zero_shot(images, group):
 # %% [markdown]
 # From normal pictures: **PatchCore**, with one (every patch remembered) and with all there are (a tenth of the patches, chosen greedily).
 # **MAEDAY** hides parts of the picture and has an autoencoder paint them in; its weights come from no package registry, so its row stays printed
-# only (the loader for those who have the weights is `otad.methods.maeday.vit_mae`).
+# only (the loader for those who have the weights is `otad.methods.reconstruction.maeday.vit_mae`).
 
 
 # %%
@@ -1334,7 +1338,7 @@ for claim in CLAIMS:
 # |---|---|---|---|
 # | crop | "center regions" | 100 pixels a side; 50 on WFT; DTD-Synthetic and Aitex not included | a tenth of the side, everywhere |
 # | image score | maximum of the map | of the cropped map, labels recomputed | as the code, for all methods |
-# | WFT | two textures | read as MVTec AD | `otad.data.fabrics`, masks by either name |
+# | WFT | two textures | read as MVTec AD | `otad.data.readers.fabrics`, masks by either name |
 # | Aitex | squares fully covered, with an anomaly | not included | coverage by roughness: bare table has no threads |
 # | K for FCA + KNN | not stated | not included | N / 4, as printed for Aota |
 # | Aota's K | N / 4 | 400 | N / 4 |

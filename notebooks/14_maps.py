@@ -33,14 +33,17 @@ from scipy import ndimage, stats
 from skimage.morphology import convex_hull_image
 
 from otad import ledger, plotting
-from otad.data import GOOD, folders, photographs, resize, textures
-from otad.data.defects import KINDS, damage
-from otad.data.locations import location
+from otad.data import GOOD, resize
+from otad.data.readers import folders
+from otad.data.packaged import photographs
+from otad.data.drawn import textures
+from otad.data.drawn.defects import KINDS, damage
+from otad.data.readers.locations import location
 from otad.features.handcrafted import minmax
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
-from otad.methods.aota import Aota
-from otad.methods.fca import FCA
-from otad.methods.patch_statistics import histogram
+from otad.methods.matching.aota import Aota
+from otad.methods.matching.fca import FCA
+from otad.methods.matching.patch_statistics import histogram
 from otad.metrics import aupro, average_precision, f1_max, pixel_auroc
 from otad.plotting import draw
 from otad.scale import device, pick

@@ -30,11 +30,11 @@ import pandas as pd
 import torch
 
 from otad import ledger, plotting
-from otad.methods.aota import Aota
-from otad.methods.fca import patch_weights
-from otad.methods.matching import matched_map
-from otad.methods.patch_statistics import histogram, moments
-from otad.methods.patchcore import squared_distances
+from otad.methods.matching.aota import Aota
+from otad.methods.matching.fca import patch_weights
+from otad.methods.matching.ranks import matched_map
+from otad.methods.matching.patch_statistics import histogram, moments
+from otad.methods.nearest import squared_distances
 from otad.scale import pick
 
 torch.set_num_threads(1)

@@ -32,14 +32,15 @@ from matplotlib.patches import Rectangle
 from scipy import ndimage
 
 from otad import ledger, metrics, plotting
-from otad.data import photographs, textures
-from otad.data.defects import KINDS
+from otad.data.packaged import photographs
+from otad.data.drawn import textures
+from otad.data.drawn.defects import KINDS
 from otad.features.handcrafted import minmax
 from otad.features.pretrained import efficientnet_lite0
-from otad.methods.aota import Aota
-from otad.methods.fca import FCA, patch_weights
-from otad.methods.matching import gaussian, matched_map, reference_values
-from otad.methods.patch_statistics import (
+from otad.methods.matching.aota import Aota
+from otad.methods.matching.fca import FCA, patch_weights
+from otad.methods.matching.ranks import gaussian, matched_map, reference_values
+from otad.methods.matching.patch_statistics import (
     histogram,
     moments,
     sample_weighted_wasserstein,

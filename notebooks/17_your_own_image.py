@@ -36,10 +36,11 @@ import pandas as pd
 from PIL import Image
 
 from otad import ledger, plotting
-from otad.data import defects, resize, textures
-from otad.data.files import read_image
+from otad.data.drawn import defects, textures
+from otad.data import resize
+from otad.data.readers.files import read_image
 from otad.features.pretrained import efficientnet_lite0
-from otad.methods.fca import FCA
+from otad.methods.matching.fca import FCA
 from otad.scale import device, pick
 
 folder = tempfile.TemporaryDirectory()

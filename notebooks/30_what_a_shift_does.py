@@ -38,12 +38,15 @@ from sklearn.mixture import GaussianMixture
 from torch.nn import functional as F
 
 from otad import ledger, plotting
-from otad.data import folders, photographs, scenes, solar, textures
-from otad.data.corruptions import KINDS, SEVERITIES, corrupt
-from otad.data.locations import location
+from otad.data.readers import folders
+from otad.data.packaged import photographs, solar
+from otad.data.drawn import scenes, textures
+from otad.data.drawn.corruptions import KINDS, SEVERITIES, corrupt
+from otad.data.readers.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
-from otad.methods.patchcore import greedy_coreset, nearest, patch_features
-from otad.methods.ttad import TTAD, gaussian
+from otad.methods.memory.patchcore import greedy_coreset, patch_features
+from otad.methods.nearest import nearest
+from otad.methods.memory.ttad import TTAD, gaussian
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
 

@@ -36,11 +36,12 @@ from matplotlib.colors import to_rgba
 from torch.nn import functional as F
 
 from otad import ledger, plotting
-from otad.data import folders, solar
-from otad.data.corruptions import KINDS, corrupt
-from otad.data.locations import location
+from otad.data.readers import folders
+from otad.data.packaged import solar
+from otad.data.drawn.corruptions import KINDS, corrupt
+from otad.data.readers.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
-from otad.methods.ttad import (
+from otad.methods.memory.ttad import (
     TTAD,
     assign,
     distances,

@@ -39,12 +39,13 @@ import torch
 from torch import nn
 
 from otad import ledger, plotting
-from otad.data import folders, realiad, solar
-from otad.data.corruptions import KINDS, corrupt
-from otad.data.locations import location
+from otad.data.readers import folders, realiad
+from otad.data.packaged import solar
+from otad.data.drawn.corruptions import KINDS, corrupt
+from otad.data.readers.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
-from otad.methods.patchcore import patch_features
-from otad.methods.ttad import (
+from otad.methods.memory.patchcore import patch_features
+from otad.methods.memory.ttad import (
     TTAD,
     assign,
     distances,

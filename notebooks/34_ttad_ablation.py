@@ -32,11 +32,12 @@ import pandas as pd
 from torch import nn
 
 from otad import ledger, plotting
-from otad.data import folders, solar
-from otad.data.corruptions import KINDS, corrupt
-from otad.data.locations import location
+from otad.data.readers import folders
+from otad.data.packaged import solar
+from otad.data.drawn.corruptions import KINDS, corrupt
+from otad.data.readers.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
-from otad.methods.ttad import TTAD, assign
+from otad.methods.memory.ttad import TTAD, assign
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
 

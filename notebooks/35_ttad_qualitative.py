@@ -34,13 +34,15 @@ import torch
 from torch.nn import functional as F
 
 from otad import ledger, plotting
-from otad.data import folders, scenes, solar, textures
-from otad.data.corruptions import KINDS, corrupt
-from otad.data.locations import location
+from otad.data.readers import folders
+from otad.data.drawn import scenes, textures
+from otad.data.packaged import solar
+from otad.data.drawn.corruptions import KINDS, corrupt
+from otad.data.readers.locations import location
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
-from otad.methods.gnl import GNL, OPERATIONS, efdm
-from otad.methods.patchcore import patch_features
-from otad.methods.ttad import TTAD, distances
+from otad.methods.distillation.gnl import GNL, OPERATIONS, efdm
+from otad.methods.memory.patchcore import patch_features
+from otad.methods.memory.ttad import TTAD, distances
 from otad.metrics import average_precision, image_auroc, pixel_auroc
 from otad.plotting import draw
 from otad.scale import device, pick

@@ -32,7 +32,13 @@ import torch
 import torch.nn.functional as F
 
 from otad import ledger, plotting
-from otad.methods.pradot import PRADOT, FusedCost, embeddings, grid, update
+from otad.methods.prototypes.pradot import (
+    PRADOT,
+    FusedCost,
+    embeddings,
+    grid,
+    update,
+)
 from otad.scale import pick
 from otad.transport import sinkhorn
 

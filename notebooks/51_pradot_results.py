@@ -40,17 +40,20 @@ import torch.nn.functional as F
 import yaml
 
 from otad import ledger, plotting
-from otad.data import folders, loco, photographs, scenes, solar, textures
-from otad.data.defects import KINDS
-from otad.data.locations import location
+from otad.data import annotations
+from otad.data.readers import folders, loco
+from otad.data.packaged import photographs, solar
+from otad.data.drawn import scenes, textures
+from otad.data.drawn.defects import KINDS
+from otad.data.readers.locations import location
 from otad.features.pretrained import (
     efficientnet_lite0,
     resnet50,
     wide_resnet50_2,
 )
 from otad.methods import Scores
-from otad.methods.patchcore import PatchCore
-from otad.methods.pradot import PRADOT, update
+from otad.methods.memory.patchcore import PatchCore
+from otad.methods.prototypes.pradot import PRADOT, update
 from otad.metrics import Defect, auspro, image_auroc, pixel_auroc
 from otad.scale import device, pick
 
@@ -203,7 +206,7 @@ def numbers_of(data, scored):
     row = {"image": image_auroc(tops, data.labels)}
     row["pixel"] = pixel_auroc(maps, data.masks)
     if hasattr(data, "groups"):
-        for kind in loco.GROUPS:
+        for kind in annotations.GROUPS:
             which = data.part(kind)
             row[f"image {kind}"] = image_auroc(tops[which], data.labels[which])
             row[f"sPRO {kind}"] = auspro(
@@ -211,7 +214,7 @@ def numbers_of(data, scored):
             )
         for metric in ("image", "sPRO"):
             row[f"{metric} mean"] = np.mean(
-                [row[f"{metric} {k}"] for k in loco.GROUPS]
+                [row[f"{metric} {k}"] for k in annotations.GROUPS]
             )
     return {metric: 100 * float(value) for metric, value in row.items()}
 
@@ -1113,7 +1116,7 @@ def turns():
 
 each = {
     g: logic[f"sPRO {g}"]["PRADOT"] - logic[f"sPRO {g}"]["PatchCore"]
-    for g in loco.GROUPS
+    for g in annotations.GROUPS
 }
 lead = here_3["sPRO mean"].unstack()
 lead = (lead["PRADOT"] - lead["PatchCore"]).reindex(GROUPS[LOGICAL])

@@ -38,10 +38,13 @@ import torch
 import torch.nn.functional as F
 
 from otad import ledger, plotting
-from otad.data import folders, loco, photographs, scenes, textures
-from otad.data.locations import location
+from otad.data import annotations
+from otad.data.readers import folders, loco
+from otad.data.packaged import photographs
+from otad.data.drawn import scenes, textures
+from otad.data.readers.locations import location
 from otad.features.pretrained import efficientnet_lite0, resnet50
-from otad.methods.pradot import PRADOT, embeddings
+from otad.methods.prototypes.pradot import PRADOT, embeddings
 from otad.metrics import auspro, image_auroc, pixel_auroc
 from otad.scale import device, pick
 
@@ -176,7 +179,7 @@ def subsets(data, name):
     """Test images that are judged together: {name of the set: their numbers}."""
     wanted = {}
     if name in LOCO:
-        wanted = {group: set(kinds_in(data, group)) for group in loco.GROUPS}
+        wanted = {group: set(kinds_in(data, group)) for group in annotations.GROUPS}
         wanted["position"] = set(POSITION.get(name, ()))
         wanted["count"] = set(COUNT.get(name, ()))
     if name in AD:
@@ -404,7 +407,7 @@ seconds = time.perf_counter() - start
 # %% tags=["hide-input"]
 frame = pd.DataFrame(rows)
 for metric in ("image", "local"):
-    both = frame[[f"{group} {metric}" for group in loco.GROUPS]]
+    both = frame[[f"{group} {metric}" for group in annotations.GROUPS]]
     frame[f"LOCO {metric}"] = both.mean(axis=1, skipna=False)
 maps, batch_rows, tuned = (
     frame[frame["part"] == part] for part in ("maps", "batches", "epochs")
@@ -856,7 +859,7 @@ PLACES = {
 }
 if scale == "paper":
     PLACES = {
-        "LOCO": (LOCO, ("normal", *loco.GROUPS)),
+        "LOCO": (LOCO, ("normal", *annotations.GROUPS)),
         "MVTec AD": (AD, ("normal", "AD")),
     }
 TINT = {"normal": "0.4", "count": GREEN}

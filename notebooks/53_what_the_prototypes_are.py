@@ -33,9 +33,9 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from otad import ledger, plotting
-from otad.data import scenes
+from otad.data.drawn import scenes
 from otad.features.pretrained import efficientnet_lite0, resnet50
-from otad.methods.pradot import PRADOT, FusedCost, embeddings, grid
+from otad.methods.prototypes.pradot import PRADOT, FusedCost, embeddings, grid
 from otad.scale import device, pick
 
 import umap

@@ -37,10 +37,11 @@ import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from otad import ledger, plotting
-from otad.data import loco, scenes
-from otad.data.locations import location
+from otad.data.readers import loco
+from otad.data.drawn import scenes
+from otad.data.readers.locations import location
 from otad.features.pretrained import efficientnet_lite0, resnet50
-from otad.methods.pradot import PRADOT, embeddings, update
+from otad.methods.prototypes.pradot import PRADOT, embeddings, update
 from otad.scale import pick
 from otad.transport import sinkhorn
 

@@ -29,10 +29,10 @@ import pandas as pd
 import torch
 
 from otad import ledger, plotting
-from otad.data import loco
-from otad.data.locations import VARIABLE, location
+from otad.data import annotations
+from otad.data.readers.locations import VARIABLE, location
 from otad.features.pretrained import resnet50
-from otad.methods.pradot import AUTHORS_CODE, PRADOT
+from otad.methods.prototypes.pradot import AUTHORS_CODE, PRADOT
 from otad.scale import device
 from otad.studies import pradot_code as study
 from otad.studies.runner import rows_of
@@ -47,7 +47,7 @@ BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 # ## The same pictures, with and without
 #
 # Four scenes, where defects are logical and structural, a texture and a photograph. A seed draws new pictures, new defects and a new start. Each difference
-# is one argument of `otad.methods.pradot.PRADOT`, whose defaults are the text and whose `AUTHORS_CODE` is the program; it is measured *in pairs*: same pictures, same features, same
+# is one argument of `otad.methods.prototypes.pradot.PRADOT`, whose defaults are the text and whose `AUTHORS_CODE` is the program; it is measured *in pairs*: same pictures, same features, same
 # random numbers, one decision taken one way and the other. All constants are smaller than the paper's (the card below), so that the grid fits a laptop.
 
 # %% tags=["hide-input"]
@@ -105,7 +105,7 @@ if scale == "laptop":
         live,
         rows,
         cell=["run", "class", "seed"],
-        scores=["image", "pixel", "sPRO", *loco.GROUPS],
+        scores=["image", "pixel", "sPRO", *annotations.GROUPS],
         untrained=lambda row: row["run"] == "never learnt",
         rounding=100 / (grid["n_good"] * 4 * grid["n_each"]),  # four kinds together
     )

@@ -379,7 +379,7 @@ def _plain_engine() -> ModuleType:
     """A stand-in for `otad.kernels.rank_gpu` that computes the same without Triton."""
 
     def matched_map(features: Tensor, references: Tensor, weights: Tensor, ties: Any = "mean") -> Tensor:
-        from otad.methods import matching  # here, because not every page needs it
+        from otad.methods.matching import ranks as matching  # here, because not every page needs it
 
         each = [matching.matched_map(features, weights, r, ties=ties, engine="plain") for r in references]
         return torch.stack(each).sum(dim=0)

@@ -20,39 +20,21 @@ from torch.nn import functional as F
 
 import otad
 from otad import metrics, transport
-from otad.data import (
-    Dataset,
-    check_images,
-    corruptions,
-    defects,
-    fabrics,
-    files,
-    folders,
-    loco,
-    pair,
-    photographs,
-    realiad,
-    resize,
-    scenes,
-    solar,
-    textures,
-)
+from otad.data import Dataset, annotations, check_images, pair, resize
+from otad.data.drawn import corruptions, defects, scenes, textures
+from otad.data.packaged import photographs, solar
+from otad.data.readers import fabrics, files, folders, loco, realiad
 from otad.features import handcrafted
 from otad.features.pretrained import Backbone
-from otad.methods import (
-    Scores,
-    aota,
-    fca,
-    gnl,
-    maeday,
-    matching,
-    patch_statistics,
-    patchcore,
-    pradot,
-    saliency,
-    ttad,
-    weathering,
-)
+from otad.methods import Scores, nearest
+from otad.methods import maps as maps_of
+from otad.methods.distillation import gnl
+from otad.methods.matching import aota, fca, patch_statistics, weathering
+from otad.methods.matching import ranks as matching
+from otad.methods.memory import patchcore, ttad
+from otad.methods.prototypes import pradot
+from otad.methods.reconstruction import maeday
+from otad.methods.saliency import contrast as saliency
 
 PACKAGE = str(Path(otad.__file__).parent)
 CALLS = 1000
@@ -86,7 +68,7 @@ MASKS[1, 2:5, 3:9] = True
 LABELS = torch.tensor([False, True, False, True])
 DEFECTS = [[], [metrics.Defect(MASKS[1], 10.0)], []]
 PAINTED = {"backbone": net}
-NOTE = loco.Annotation(MASKS[1], 10.0, "cut")
+NOTE = annotations.Annotation(MASKS[1], 10.0, "cut")
 
 
 def dataset(**changes: Any) -> Dataset:
@@ -204,8 +186,8 @@ def table(root: Path) -> dict[str, tuple[Callable[..., Any], Good]]:
         "loco.categories": (loco.categories, {"root": root}),
         "loco.load": (loco.load, {"root": root, "category": "pins", "size": 16}),
         "loco.read_rules": (loco.read_rules, {"path": root / "pins" / loco.CONFIG}),
-        "loco.union": (loco.union, {"defects": [[], [NOTE]], "size": (13, 17)}),
-        "Annotation": (loco.Annotation, {"mask": MASKS[1], "saturation_area": 3.0, "kind": "cut"}),
+        "annotations.union": (loco.union, {"defects": [[], [NOTE]], "size": (13, 17)}),
+        "Annotation": (annotations.Annotation, {"mask": MASKS[1], "saturation_area": 3.0, "kind": "cut"}),
         "realiad.categories": (realiad.categories, {"root": root, "split": "realiad_jsons_sv"}),
         "realiad.load": (realiad.load, {"root": root, "category": "toy", "size": 16, "resolution": 64, "view": "C1"}),
         "fabrics.load": (fabrics.load, {"root": root, "dataset": "wft", "category": "texture_1", "size": 16}),
@@ -230,9 +212,9 @@ def table(root: Path) -> dict[str, tuple[Callable[..., Any], Good]]:
             "projection": 4, "reweight": True, "b": 3, "sigma": 1.0, "seed": 0}),
         "patch_features": (patchcore.patch_features, {"maps": net(IMAGES), "patch_size": 3}),
         "greedy_coreset": (patchcore.greedy_coreset, {"points": draw(20, 6), "n": 5, "seed": 0, "projection": 3}),
-        "nearest": (patchcore.nearest, {"queries": draw(7, 4), "memory": draw(9, 4), "k": 2}),
+        "nearest": (nearest.nearest, {"queries": draw(7, 4), "memory": draw(9, 4), "k": 2}),
         "eq7_weight": (patchcore.eq7_weight, {"query": draw(4), "memory": draw(9, 4), "entry": 3, "b": 4}),
-        "smooth": (patchcore.smooth, {"maps": maps, "sigma": 1.5}),
+        "smooth": (maps_of.smooth, {"maps": maps, "sigma": 1.5}),
         "PRADOT": (fitted(pradot.PRADOT), {"images": IMAGES, "backbone": lambda x: net(x)[1:], "n": 1, "alphas": (0.0, 0.3),
             "eta": 0.9, "epsilon": 0.05, "max_iter": 5, "tol": 1e-3, "epochs": 1, "batch_size": 2, "squared": True,
             "coordinates": "cells", "normalise_scores": False, "initial": "gaussian", "combine": "mean", "seed": 0,
@@ -433,10 +415,10 @@ def prepared(root: Path) -> dict[str, tuple[Callable[..., Any], Good]]:
     folders.write(dataset(), root, "toy")
     realiad.write(dataset(), root, "toy", resolution=64)
     folders.write(dataset(), root, "texture_1")
-    toy, note = dataset(), loco.Annotation(dataset().masks[1], 10.0, "cut")
+    toy, note = dataset(), annotations.Annotation(dataset().masks[1], 10.0, "cut")
     fields = {f: getattr(toy, f) for f in ("train", "test", "masks", "labels", "kinds", "licence")}
     groups = ["good", "structural", "good"]
-    pins = loco.AnnotatedDataset(
+    pins = annotations.AnnotatedDataset(
         "pins", **fields, defects=[[], [note], []], groups=groups, validation=toy.train
     )
     loco.write(pins, root, "pins", [loco.Rule("cut", 255, 0.5, True)])

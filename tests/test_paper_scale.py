@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from otad.data import locations
+from otad.data.readers import locations
 from otad.publish import notebooks, pages, root
 from otad.publish.execute import PageError, execute
 

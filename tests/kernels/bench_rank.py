@@ -9,8 +9,8 @@ import time
 import pytest
 import torch
 
-from otad.methods.fca import patch_weights
-from otad.methods.matching import matched_map
+from otad.methods.matching.fca import patch_weights
+from otad.methods.matching.ranks import matched_map
 
 SIZE, PLAIN_CHANNELS = 9, 32
 

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otad.kernels import rank_cpu
-from otad.methods.fca import patch_weights
-from otad.methods.matching import gaussian
+from otad.methods.matching.fca import patch_weights
+from otad.methods.matching.ranks import gaussian
 
 from .oracle import assert_close, definition, patches, rand, some_references
 

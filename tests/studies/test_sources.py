@@ -68,7 +68,7 @@ def test_an_unknown_module_is_named(package):
 
 
 def test_our_own_modules_are_found():
-    import otad.methods.fca
+    import otad.methods.matching.fca
 
-    found = imported(Path(otad.methods.fca.__file__))
+    found = imported(Path(otad.methods.matching.fca.__file__))
     assert {"otad", "otad.methods"} <= set(found)

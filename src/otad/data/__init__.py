@@ -1,9 +1,8 @@
 """Images and masks, nothing else: every source returns one `Dataset`.
 
-`textures` and `scenes` (procedural), `photographs` (scikit-image), `solar` (ELPV cells), `folders`, `loco`, `realiad` and
-`fabrics` (your own copy of a data set, in the layouts of MVTec AD, MVTec LOCO AD, Real-IAD and the fabrics) all end in a
-function `load(…) -> Dataset`; `defects.plant` puts a defect with an exact mask on any image. `files` opens every
-picture that comes from you; `canvas` and `parts` draw what `scenes` composes.
+`drawn` (textures, object scenes, and the defects and corruptions for any picture), `packaged` (photographs of scikit-image,
+ELPV's solar cells) and `readers` (your own copy of a data set, in the layouts of MVTec AD, MVTec LOCO AD, Real-IAD and the
+fabrics) all end in a function `load(…) -> Dataset`; `annotations` are defects that are told apart.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Rank matching of every patch of a feature map, on the CPU, without sorting a patch or storing one.
 
-The same numbers as the plain version in `otad.methods.matching` (FCA paper, Eq. 1 and 4–7), which says what
+The same numbers as the plain version in `otad.methods.matching.ranks` (FCA paper, Eq. 1 and 4–7), which says what
 they mean and checks the input. A pixel's error is needed in each of the T² windows that hold it, and its rank
 in the window decides: `lanes` finds the ranks of 256 pixels at once and adds up the errors over channels, in
 T² sums a pixel. What is left, one (T²,T²) matrix on these sums, is linear and costs little.

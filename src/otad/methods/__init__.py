@@ -1,14 +1,42 @@
-"""Anomaly detectors, one method a file: what they all return and what they all can do."""
+"""Anomaly detectors, one method a file, sorted by idea: what they all return and what they all can do.
+
+`from otad.methods import FCA` finds every method, whichever folder it lies in, and imports that one alone.
+"""
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from otad.checks import checked
+
+METHODS = {
+    "FCA": "otad.methods.matching.fca",
+    "Aota": "otad.methods.matching.aota",
+    "Weathering": "otad.methods.matching.weathering",
+    "PatchCore": "otad.methods.memory.patchcore",
+    "TTAD": "otad.methods.memory.ttad",
+    "PRADOT": "otad.methods.prototypes.pradot",
+    "GNL": "otad.methods.distillation.gnl",
+    "MAEDAY": "otad.methods.reconstruction.maeday",
+    "HistogramContrast": "otad.methods.saliency.contrast",
+    "RegionContrast": "otad.methods.saliency.contrast",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a method when it is asked for, so that nobody waits for the others."""
+    if name not in METHODS:
+        raise AttributeError(f"otad.methods has no {name!r}; its methods are {', '.join(sorted(METHODS))}")
+    return getattr(importlib.import_module(METHODS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *METHODS})
 
 
 @checked

@@ -1,6 +1,8 @@
 """Named sets of classes, and the rule by which each got in: what several studies compare methods on."""
 
-from otad.data import Dataset, photographs, scenes, textures
+from otad.data import Dataset
+from otad.data.drawn import scenes, textures
+from otad.data.packaged import photographs
 
 
 def packaged(name: str, side: int, n_train: int, n_good: int, n_each: int, seed: int) -> Dataset:

@@ -13,12 +13,14 @@ import ot
 import torch
 from torch import Tensor
 
-from otad.data import Dataset, folders, loco, scenes
-from otad.data.defects import KINDS, damage
-from otad.data.locations import location
+from otad.data import Dataset, annotations
+from otad.data.drawn import scenes
+from otad.data.drawn.defects import KINDS, damage
+from otad.data.readers import folders, loco
+from otad.data.readers.locations import location
 from otad.features.pretrained import efficientnet_lite0, resnet50
 from otad.methods import Scores
-from otad.methods.pradot import AUTHORS_CODE, PRADOT
+from otad.methods.prototypes.pradot import AUTHORS_CODE, PRADOT
 from otad.metrics import Defect, auspro, image_auroc, pixel_auroc
 from otad.scale import device, pick
 from otad.studies import Cell, Row, Study
@@ -131,7 +133,7 @@ def learn(method: PRADOT, stages: list[Tensor], known: dict) -> PRADOT:
 def localisation(maps: Tensor, data: Any, defects: list[list[Defect]]) -> dict[str, float]:
     """Return AU-sPRO of both groups of defects, and their mean, in percent."""
     row = {}
-    for group in loco.GROUPS:
+    for group in annotations.GROUPS:
         which = data.part(group)
         row[group] = 100 * float(auspro(maps[which], [defects[i] for i in which]))
     return row | {"sPRO": float(np.mean(list(row.values())))}

@@ -1,0 +1,1 @@
+"""Real pictures that Python packages ship: photographs of textures, cells of solar modules."""

@@ -1,0 +1,1 @@
+"""A student who imitates a teacher on normal pictures, and fails on others."""

@@ -1,0 +1,1 @@
+"""Zero-shot: every patch of one picture is matched with the picture itself."""

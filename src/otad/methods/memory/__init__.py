@@ -1,0 +1,1 @@
+"""A memory of normal features, and the distance to its nearest entry."""

@@ -1,0 +1,1 @@
+"""Few learnt prototypes, and the distance to the closest of them."""

@@ -1,0 +1,1 @@
+"""A network that paints what is normal; what it cannot paint is anomalous."""

@@ -1,0 +1,1 @@
+"""What stands out, by its contrast with the rest of the picture."""

@@ -1,0 +1,55 @@
+"""Where a data set lies: found by its name, and every way of not finding it says what to do."""
+
+import pytest
+
+from otad.data.readers.locations import LAYOUTS, USAGE, location
+from otad.publish import root
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch):
+    monkeypatch.delenv("OTAD_DATA", raising=False)
+
+
+def test_a_data_set_is_found_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "a b" / "wft").mkdir(parents=True)
+    assert location("wft", tmp_path / "a b") == tmp_path / "a b" / "wft"
+    monkeypatch.setenv("OTAD_DATA", str(tmp_path / "a b"))
+    assert location("wft") == tmp_path / "a b" / "wft"
+
+
+def test_the_page_s_folder_goes_before_the_environment_s(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name / "aitex").mkdir(parents=True)
+    monkeypatch.setenv("OTAD_DATA", str(tmp_path / "one"))
+    assert location("aitex", str(tmp_path / "two")).parent.name == "two"
+
+
+def test_a_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data" / "realiad").mkdir(parents=True)
+    assert location("realiad", "~/data") == tmp_path / "data" / "realiad"
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_what_is_missing_is_named_with_what_belongs_there(tmp_path, name):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ValueError) as error:  # noqa: PT011
+            location(name, folder)
+        assert str(error.value) == f"{folder / name} is missing; expected in it: {LAYOUTS[name]}; {USAGE}"
+    with pytest.raises(ValueError, match=f"no folder was named for {name}") as error:
+        location(name)
+    assert LAYOUTS[name] in str(error.value)
+    assert "`DATA=/path make book SCALE=paper`" in str(error.value)
+
+
+def test_an_unknown_name_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="unknown data set 'mvtec'; choose from mvtec_ad, mvtec_loco"):
+        location("mvtec", tmp_path)
+
+
+def test_the_book_has_the_same_table():
+    text = (root() / "book" / "data.md").read_text(encoding="utf-8")
+    for name, layout in LAYOUTS.items():
+        listed = "<br>".join(f"`{path}`" for path in layout.split(", "))
+        assert f"| `{name}` | {listed} |" in text
