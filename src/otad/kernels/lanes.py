@@ -5,8 +5,16 @@ share (2T−1)² comparisons of p with its neighbours: a summed-area table of th
 four corners. Counts wrap around, modulo 2¹⁶ or 2³²; differences smaller than that come out right.
 
 Pixels that follow each other in memory sit side by side in every array here, one a lane, and each innermost
-loop runs over the lanes, so that the compiler turns it into vector instructions. Two counts share a number:
-values below the pixel in its low half, values equal to it in its high half.
+loop runs over the lanes, so that the compiler turns it into vector instructions.
+
+Tied values share the mean error of their ranks, and which are tied decides how that is computed:
+- Copies of a pixel in the mirror along the edge take their ranks in raster order here. The order is the same
+  in all channels, so `rank_cpu` shares their errors once, in the sums.
+- The smallest value of a channel, where it is tied n times in a window, has the ranks 0 to n − 1: its error
+  depends on n alone, and is looked up at n as others are at their rank. Zeros after a ReLU are of this kind.
+- Some other pixels have an equal near them: what was added is corrected, pixel by pixel.
+- In a channel with many of them, two counts share a number: values below the pixel in its low half, values
+  equal to it in its high half.
 """
 
 from __future__ import annotations
@@ -17,6 +25,9 @@ from otad.kernels.compiling import compiled
 
 LANES = 256  # more would leave the first-level cache, fewer pay more for the start of each loop
 GROUP = 16  # lanes that are asked together whether one of them has an equal
+FIELD = 20  # bits of each of three counts in 64, T ≤ 255
+HASH_BITS = 16
+HASH = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio, whose multiples spread well
 CHUNK = 8  # channels that a block of lanes goes through while its sums are in the second-level cache
 
 
@@ -48,14 +59,14 @@ def _scan_row(values, at, own, n, up_to, total, above, here, half):
 
 
 @compiled
-def _compare_row(values, centre, width, size, step, half, area, total):
-    """Compare the pixels with row `step` of their 2T − 1 rows of neighbours; `area` keeps T + 1 rows."""
+def _compare_row(values, own, centre, width, size, step, half, area, total):
+    """Compare own, the pixels' values, with row `step` of their 2T − 1 rows of neighbours; `area` keeps T + 1 rows."""
     reach, long = size - 1, 2 * size - 1
     at = centre + (step - reach) * width - reach
     # Equal values count where they precede p in raster order and not behind it: the ranks of a stable sort.
     up_to = long if step < reach else reach if step == reach else 0
     above, here = area[step % (size + 1)], area[(step + 1) % (size + 1)]
-    _scan_row(values, at, values[centre : centre + LANES], long, up_to, total, above, here, half)
+    _scan_row(values, at, own, long, up_to, total, above, here, half)
 
 
 @compiled
@@ -82,19 +93,22 @@ def _steps(size, width, first, last, pixel, area):
 
 
 @compiled
-def match(values, width, size, guard, rows, references, prefix, half, area, blocks, sums):
+def match(values, width, size, guard, rows, references, prefix, ties, area, blocks, sums):
     """Add up over channels how far each pixel is from the reference value of its rank, window by window.
 
     values     : (C, …) padded maps in raster order, `guard` values of no matter before and behind.
     rows       : (2,) the windows wanted have their first row in rows[0] ≤ y < rows[1].
-    references : (C,R,T²) sorted; the errors against all R are added up.
+    references : (C,R,2T²) sorted, then what `stand_in` adds; the errors against all R are added up.
     prefix     : (C,R,T² + 1) sums of the reference values below each rank, float64.
-    half       : bits of the low half of a count, if tied values share the mean error of their ranks; 0 if they
-                 are ranked in raster order.
+    ties       : (floors, halves, starts, places), channel by channel: the value of the pixels that are −∞ in
+                 `values`; bits of the low half of a count, 0 if equal values are not counted apart; and which of
+                 `places` are the pixels to correct, starts[c] ≤ i < starts[c + 1].
     area       : (T + 1, 2T, LANES) zeros, of the type to count in.
     blocks     : (2,) which blocks of LANES pixels to work on, counted from row rows[0].
     sums       : (blocks, T², LANES); [·, j, ·] are for the windows that the pixels are member j of.
     """
+    floors, halves, starts, places = ties
+    own, shift = np.empty(LANES, values.dtype), np.empty(LANES, area.dtype)
     total, ranks = np.empty(LANES, area.dtype), np.empty(LANES, area.dtype)
     below = np.empty((LANES // GROUP, references.shape[1], GROUP), np.int32)
     known = np.empty(len(below), np.bool_)
@@ -103,33 +117,69 @@ def match(values, width, size, guard, rows, references, prefix, half, area, bloc
             pixel = rows[0] * width + block * LANES
             centre = guard + pixel
             for c in range(chunk, min(chunk + CHUNK, len(values))):
-                own = values[c, centre : centre + LANES]
+                half = halves[c]
+                _lift(values[c, centre : centre + LANES], floors[c], size**2 - 1, own, shift)
                 known[:] = False
                 start, stop = _steps(size, width, rows[0], rows[1], pixel, area)
                 for step in range(start, stop):
-                    _compare_row(values[c], centre, width, size, step, half, area, total)
+                    _compare_row(values[c], own, centre, width, size, step, half, area, total)
                     for left in range(size if step >= start + size - 1 else 0):
                         j = _rank(size, step, left, area, ranks)
-                        _look(ranks, half, own, references[c], sums[block, j])
+                        _look(ranks, half, shift, own, references[c], sums[block, j])
                         if half:
                             _share(ranks, half, own, references[c], prefix[c], below, known, sums[block, j])
+                mine = places[starts[c] : starts[c + 1]]
+                for i in range(np.searchsorted(mine, pixel), np.searchsorted(mine, pixel + LANES)):
+                    lane = mine[i] - pixel
+                    _correct(values[c], centre, lane, width, size, references[c], prefix[c], sums[block])
 
 
 @compiled
-def _look(ranks, half, own, references, sums):
+def _lift(values, floor, n, own, shift):
+    """own = the pixels' values, with those below the floor lifted to it; shift = n for these, else 0."""
+    for lane in range(LANES):
+        low = values[lane] < floor
+        own[lane], shift[lane] = floor if low else values[lane], n if low else 0
+
+
+@compiled
+def _look(ranks, half, shift, own, references, sums):
     """Add |own − the reference value of its rank|, as if no value were tied."""
     low = (1 << half) - 1 if half else -1
     for r in range(len(references)):
         for lane in range(LANES):
-            sums[lane] += abs(own[lane] - references[r, ranks[lane] & low])
+            sums[lane] += abs(own[lane] - references[r, (ranks[lane] & low) + shift[lane]])
+
+
+@compiled
+def _mean_error(v, k, stop, n_below, prefix):
+    """Mean of |v − r_i| over the ranks k ≤ i < stop, of which the references i < n_below are below v.
+
+    Σ |v − r_i| = v (2m − k − s) + P_k + P_s − 2 P_m, where m is n_below, kept within k and s, and P are the
+    prefix sums.
+    """
+    m = min(max(n_below, k), stop)
+    return (np.float64(v) * (2 * m - k - stop) + prefix[k] + prefix[stop] - 2 * prefix[m]) / (stop - k)
+
+
+@compiled
+def stand_in(floor, prefix, references):
+    """Fill references[:, T² − 1 + n] with what is as far below the floor as n pixels of it are on average off.
+
+    prefix : (R,T² + 1); references : (R,2T²), of which the first half is sorted.
+    """
+    members = references.shape[1] // 2
+    for r in range(len(references)):
+        n_below = np.searchsorted(references[r, :members], floor)
+        for n in range(1, members + 1):
+            references[r, members - 1 + n] = floor - _mean_error(floor, 0, n, n_below, prefix[r])
 
 
 @compiled
 def _share(ranks, half, own, references, prefix, below, known, sums):
     """Where a pixel has equals, replace what `_look` added by the mean error over the ranks they share.
 
-    Over ranks k ≤ i < s it is Σ |v − r_i| = v (2m − k − s) + P_k + P_s − 2 P_m, where the r_i with i < m are
-    below v and P are the prefix sums. below[g, r] has the number of all r_i below v, counted when needed.
+    below[g, r] has the number of all references below own, counted when needed.
     """
     for group in range(LANES // GROUP):
         start, tied = group * GROUP, False
@@ -142,21 +192,79 @@ def _share(ranks, half, own, references, prefix, below, known, sums):
             for lane in range(GROUP):
                 if ranks[start + lane] >= 2 << half:
                     n, k = ranks[start + lane] >> half, ranks[start + lane] & (1 << half) - 1
-                    v, stop = np.float64(own[start + lane]), k + n
+                    v = own[start + lane]
                     for r in range(len(references)):
-                        m, p = min(max(below[group, r, lane], k), stop), prefix[r]
-                        mean = (v * (2 * m - k - stop) + p[k] + p[stop] - 2 * p[m]) / n
+                        mean = _mean_error(v, k, k + n, below[group, r, lane], prefix[r])
                         sums[start + lane] += mean - abs(v - references[r, k])
 
 
 @compiled
 def _count_below(own, references, below):
-    """below[r, lane] = the number of references[r] < own[lane]."""
+    """below[r, lane] = the number of references[r] < own[lane], among the first half of them."""
     below[:] = 0
     for r in range(len(references)):
-        for k in range(references.shape[1]):
+        for k in range(references.shape[1] // 2):
             for lane in range(GROUP):
                 below[r, lane] += references[r, k] < own[lane]
+
+
+@compiled
+def _correct(values, centre, lane, width, size, references, prefix, sums):
+    """As `_share`, for one pixel that `_look` ranked in raster order."""
+    reach, own, mask = size - 1, values[centre + lane], (1 << FIELD) - 1
+    corner = centre + lane - reach * (width + 1)
+    counts = np.zeros((2 * size, 2 * size), np.int64)  # summed areas of three flags in one number
+    for y in range(2 * size - 1):
+        total = 0
+        for x in range(2 * size - 1):
+            other = values[corner + y * width + x]
+            before = y < reach or (y == reach and x < reach)
+            total += (other < own) + ((other == own) * (1 + (before << FIELD)) << FIELD)
+            counts[y + 1, x + 1] = counts[y, x + 1] + total
+    for r in range(len(references)):
+        n_below = np.searchsorted(references[r, : size**2], own)
+        for j in range(size**2):
+            top, left = size - 1 - j // size, size - 1 - j % size
+            both = counts[top + size] - counts[top]
+            count = both[left + size] - both[left]
+            k, n, before = count & mask, count >> FIELD & mask, count >> 2 * FIELD
+            if n > 1:
+                mean = _mean_error(own, k, k + n, n_below, prefix[r])
+                sums[j, lane] += mean - abs(own - references[r, k + before])
+
+
+@compiled
+def find_tied(keys, floor, width, size, most, tied):
+    """Mark the pixels that have an equal fewer than T rows and T columns away, unless it is the floor.
+
+    keys : (h·w) unsigned integers, equal where values are. tied : (h·w) False. Gives up after `most` pixels.
+    Returns how many are marked. Of the pixels of each hash the latest is remembered: those with none near before
+    them, nearly all, are not compared with their neighbours.
+    """
+    latest = np.full(1 << HASH_BITS, -size * width, np.int32)
+    n = 0
+    for p in range(len(keys)):
+        slot = (np.uint64(keys[p]) * HASH) >> np.uint64(64 - HASH_BITS)
+        near = p - latest[slot] < size * width
+        latest[slot] = p
+        if near and keys[p] != floor:
+            n += _mark(keys, p, width, size, tied)
+            if n > most:
+                break
+    return n
+
+
+@compiled
+def _mark(keys, p, width, size, tied):
+    """Mark pixel p and its equals among the neighbours before it; return how many are marked that were not."""
+    y, x = divmod(p, width)
+    n = 0
+    for row in range(max(0, y - size + 1), y + 1):
+        for q in range(row * width + max(0, x - size + 1), min(row * width + min(width, x + size), p)):
+            if keys[q] == keys[p]:
+                n += 2 - tied[q] - tied[p]
+                tied[q] = tied[p] = True
+    return n
 
 
 # All patches as references ---------------------------------------------------------------------------------
@@ -172,11 +280,12 @@ def count(values, places, width, size, guard, height, area, counts):
     total, ranks = np.empty(LANES, area.dtype), np.empty(LANES, area.dtype)
     ys, xs = np.empty(LANES, np.int64), np.empty(LANES, np.int64)
     for pixel in range(0, (height + size - 1) * width, LANES):
+        own = values[guard + pixel : guard + pixel + LANES]
         for lane in range(LANES):
             ys[lane], xs[lane] = divmod(pixel + lane, width)
         start, stop = _steps(size, width, 0, height, pixel, area)
         for step in range(start, stop):
-            _compare_row(values, guard + pixel, width, size, step, 0, area, total)
+            _compare_row(values, own, guard + pixel, width, size, step, 0, area, total)
             for left in range(size if step >= start + size - 1 else 0):
                 y, x = divmod(_rank(size, step, left, area, ranks), size)
                 for lane in range(LANES):
@@ -224,9 +333,10 @@ def match_all(values, places, width, size, guard, height, table, half, area, sum
     total, ranks = np.empty(LANES, area.dtype), np.empty(LANES, area.dtype)
     for block in range(len(sums)):
         pixel = block * LANES
+        own = values[guard + pixel : guard + pixel + LANES]
         start, stop = _steps(size, width, 0, height, pixel, area)
         for step in range(start, stop):
-            _compare_row(values, guard + pixel, width, size, step, half, area, total)
+            _compare_row(values, own, guard + pixel, width, size, step, half, area, total)
             for left in range(size if step >= start + size - 1 else 0):
                 into = sums[block, _rank(size, step, left, area, ranks)]
                 for lane in range(LANES):

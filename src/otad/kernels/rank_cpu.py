@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +22,12 @@ from torch import Tensor
 
 from otad.kernels import lanes
 from otad.kernels.lanes import LANES
-from otad.kernels.windows import spread
+from otad.kernels.windows import share_mirrored, spread
 
 MAX_SUMS = 2**23  # errors summed over channels that are held at a time: 32 MiB of float32
 TASK_SUMS = 2**16  # of them that a task works on: 256 KiB, a part of the second-level cache
 MAX_SIZE = 255  # T² is counted in 16 bits
+MANY = 32  # if more than one in so many pixels has an equal near it, all are asked whether they have
 GROUPS = 4  # of channels with sums of their own in `matched_all`: fixed, as the order of adding up is
 
 
@@ -38,9 +40,8 @@ def matched_map(features: Tensor, references: Tensor, weights: Tensor, ties: str
     Time O(C h w (4T² + R T²)); memory: the padded map and 3 MAX_SUMS numbers. Returns (h,w).
     """
     grid = _Grid(features, weights)
-    known = references.detach().transpose(0, 1).contiguous().numpy()
-    prefix = np.pad(known.cumsum(axis=-1, dtype=np.float64), ((0, 0), (0, 0), (1, 0)))
-    half = grid.half(ties)
+    tied = grid.tied(ties)
+    known, prefix = _stand_ins(references, tied.floors)
     result = features.new_zeros(grid.height + grid.size - 1, grid.width)
     for rows in grid.bands():
         sums = grid.sums(rows[1] - rows[0])
@@ -48,10 +49,13 @@ def matched_map(features: Tensor, references: Tensor, weights: Tensor, ties: str
 
         def work(first: int, rows: np.ndarray = rows, sums: np.ndarray = sums, step: int = step) -> None:
             blocks, area = np.array([first, min(first + step, len(sums))]), grid.area()
-            lanes.match(grid.values, *grid.layout, rows, known, prefix, half, area, blocks, sums)
+            lanes.match(grid.values, *grid.layout, rows, known, prefix, tied, area, blocks, sums)
 
         _run(work, range(0, len(sums), step))
-        result[rows[0] : rows[1] + grid.size - 1] += grid.spread(sums, weights, rows[1] - rows[0])
+        errors = grid.by_member(sums)
+        if ties == "mean":
+            share_mirrored(errors, (rows[0], rows[1]), grid.height, grid.width)
+        result[rows[0] : rows[1] + grid.size - 1] += spread(errors, weights, rows[1] - rows[0], grid.width)
     return grid.crop(result)
 
 
@@ -76,7 +80,7 @@ def matched_all(features: Tensor, weights: Tensor, ties: str = "mean") -> Tensor
             lanes.match_all(grid_values, places, *grid.layout, grid.height, table, half, area, sums[group])
 
     _run(work, range(GROUPS))
-    return grid.crop(grid.spread(sums.sum(axis=0), weights, grid.height))
+    return grid.crop(spread(grid.by_member(sums.sum(axis=0)), weights, grid.height, grid.width))
 
 
 def median_reference(features: Tensor, patch_size: int, every: bool = False) -> Tensor:
@@ -106,6 +110,25 @@ def _median_tiles(channel: np.ndarray, size: int) -> np.ndarray:
     ranked = np.sort(tiles.reshape(rows * columns, size**2), axis=-1).T.copy()
     middle = (rows * columns - 1) // 2
     return np.partition(ranked, middle, axis=-1)[:, middle]
+
+
+class _Tied(NamedTuple):
+    """What equal values of each channel ask of `lanes.match`, which says what these are."""
+
+    floors: np.ndarray
+    halves: np.ndarray
+    starts: np.ndarray
+    places: np.ndarray
+
+
+def _stand_ins(references: Tensor, floors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (C,R,2T²) references and what `lanes.stand_in` adds, and their prefix sums, (C,R,T² + 1)."""
+    given = references.detach().transpose(0, 1).numpy()
+    known = np.concatenate([given, np.zeros_like(given)], axis=-1)
+    prefix = np.pad(given.cumsum(axis=-1, dtype=np.float64), ((0, 0), (0, 0), (1, 0)))
+    for c in np.isfinite(floors).nonzero()[0]:
+        lanes.stand_in(floors[c], prefix[c], known[c])
+    return known, prefix
 
 
 class _Grid:
@@ -148,6 +171,37 @@ class _Grid:
         counts = np.uint16 if self.members < 2**8 else np.uint32
         return np.zeros((self.size + 1, 2 * self.size, LANES), counts)
 
+    def tied(self, ties: str) -> _Tied:
+        """Find what the channels' equal values ask of `lanes.match`, and mark the smallest in `values`."""
+        n = len(self.channels)
+        floors, halves = np.full(n, -np.inf, self.channels.dtype), np.zeros(n, np.int64)
+        places = [np.empty(0, np.int64)] * n
+
+        def find(c: int) -> None:
+            channel, own = self.channels[c], self.values[c, self.guard :]
+            floor, unsigned = channel.min(), f"u{channel.itemsize}"
+            keys = (channel + 0.0).ravel().view(unsigned)  # zeros of either sign are equal
+            marks, most = np.zeros(channel.shape, np.bool_), channel.size // MANY
+            if (
+                lanes.find_tied(
+                    keys, (floor + 0.0).view(unsigned), *channel.shape[1:], self.size, most, marks.ravel()
+                )
+                > most
+            ):
+                halves[c] = self.half(ties)
+                return
+            floors[c] = floor
+            own[own == floor] = -np.inf
+            if marks.any():
+                padded = np.zeros(self.n_blocks(self.height) * LANES, np.bool_)
+                self.pad(marks, padded)
+                places[c] = padded.nonzero()[0]
+
+        if ties == "mean":
+            _run(find, range(n))
+        starts = np.cumsum([0, *map(len, places)])
+        return _Tied(floors, halves, starts, np.concatenate(places))
+
     def half(self, ties: str) -> int:
         """Bits of the low half of a count in `area`; 0 if equal values are not counted apart."""
         return 0 if ties == "index" else 8 if self.members < 2**8 else 16
@@ -176,10 +230,9 @@ class _Grid:
         lanes.count(self.values[c], places, *self.layout, self.height, area, counts)
         return values, places, counts
 
-    def spread(self, sums: np.ndarray, weights: Tensor, n_rows: int) -> Tensor:
-        """Give the errors of windows on n_rows rows to their members; (n_rows + T − 1, width), padded."""
-        errors = torch.from_numpy(sums).transpose(0, 1).reshape(self.members, -1)
-        return spread(errors.div_(len(self.channels)), weights, n_rows, self.width)
+    def by_member(self, sums: np.ndarray) -> Tensor:
+        """Return the mean over channels, (T², pixels)."""
+        return torch.from_numpy(sums).transpose(0, 1).reshape(self.members, -1).div_(len(self.channels))
 
     def crop(self, padded: Tensor) -> Tensor:
         """Return the map without what was padded."""
