@@ -134,3 +134,8 @@ def test_the_makefile_serves_to_this_machine_alone_and_checks_python_before_it_m
     assert "http.server --bind 127.0.0.1 " in _make("-n", "serve")
     lock = _make("-n", "lock")
     assert lock.index("sys.version_info < (3, 11)") < lock.index("-m venv")
+    done = subprocess.run(
+        ["make", "-C", root(), "lock", "PYTHON=false"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "Python 3.11 or newer is needed, and PYTHON=false is none" in done.stderr
