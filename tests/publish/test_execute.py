@@ -27,8 +27,8 @@ def test_a_page_is_executed_recorded_and_costed(book):
 
 def test_a_page_that_raises_names_itself_and_leaves_the_old_output(book):
     write(OUTPUT, b"good")
-    book("10_page", "import time\n\ntime.sleep(0)\nraise RuntimeError('out of place')")
-    told = r"^notebooks/10_page.py, code cell 3 raised RuntimeError: out of place\n {4}line \d+ of the cell: raise Runtime.*$"
+    book("10_page", "import time\n\n\ndef f():\n    ledger.record('x', float('nan'))\n\n\ntime.sleep(0)\nf()")
+    told = r"^notebooks/10_page.py, code cell 3 raised ValueError: 'x': nan .*\n    line \d+ of its cell: ledger.record\('x', .*\)$"
     with pytest.raises(PageError, match=told):
         execute("10_page", "smoke", OUTPUT)
     book("10_page", "x = 1\n\nif x:")

@@ -96,11 +96,13 @@ def run(notebook: NotebookNode, page: str, parameters: dict[str, Any], kernel: s
 
 
 def _where(error: PapermillExecutionError) -> str:
-    """Return the line of the cell that raised; its whole source, without empty lines, where the traceback does not say."""
+    """Return the page's own line behind an error; the cell's source, without empty lines, where the traceback does not say."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
-    arrow = re.search(r"^-+> (\d+) (.*)$", plain, re.MULTILINE)
-    if arrow:
-        return f"    line {arrow[1]} of the cell: {arrow[2].strip()}"
+    if own := re.findall(
+        r"^Cell In\[\d+\], line (\d+)\b[^\n]*\n(?:[^\n-][^\n]*\n)*-+> \1 (.*)", plain, re.MULTILINE
+    ):
+        number, line = own[-1]  # the innermost: a function of the page, perhaps
+        return f"    line {number} of its cell: {line.strip()}"
     return "\n".join(f"    {line}" for line in error.source.splitlines() if line.strip())
 
 
