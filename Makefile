@@ -26,7 +26,8 @@ export OTAD_DATA := $(DATA)
 endif
 EXTRAS := --extra book --extra dev
 
-CHECK_PYTHON = "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d: call make PYTHON=/path/to/a/newer/python3" % sys.version_info[:2])'
+CHECK_PYTHON = "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This is Python %d.%d." % sys.version_info[:2])' || \
+	{ echo 'Python 3.11 or newer is needed, and PYTHON=$(PYTHON) is none: call make PYTHON=/path/to/a/newer/python3' >&2; exit 1; }
 
 .PHONY: help env book test check accept portable bench results lint notebooks lock serve clean
 

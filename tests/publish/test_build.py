@@ -124,6 +124,13 @@ def test_an_unbuilt_book_is_named_in_one_line(book, capsys):
     assert said[0].endswith("run `make book SCALE=smoke`")
 
 
+@pytest.mark.parametrize("name", ["18-my-page", "18", "180_page", "1_page"])
+def test_a_page_that_no_rule_would_execute_is_named(name, book, capsys):
+    book(name, "")
+    assert main(["book", "--scale", "smoke"]) == 1
+    assert capsys.readouterr().err.startswith(f"otad: notebooks/{name}.py: a page is named by two digits")
+
+
 def _make(*arguments):
     done = subprocess.run(["make", "-C", root(), *arguments], capture_output=True, text=True, check=True)
     return done.stdout
@@ -134,3 +141,8 @@ def test_the_makefile_serves_to_this_machine_alone_and_checks_python_before_it_m
     assert "http.server --bind 127.0.0.1 " in _make("-n", "serve")
     lock = _make("-n", "lock")
     assert lock.index("sys.version_info < (3, 11)") < lock.index("-m venv")
+    done = subprocess.run(
+        ["make", "-C", root(), "lock", "PYTHON=false"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "Python 3.11 or newer is needed, and PYTHON=false is none" in done.stderr

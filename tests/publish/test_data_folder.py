@@ -40,6 +40,9 @@ def test_paper_scale_without_a_folder_is_refused_before_anything_starts(step, mo
 
 def test_a_named_folder_reaches_the_pages_as_an_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("my data", "sets"):
+        (tmp_path / folder / "mvtec_ad").mkdir(parents=True)
     seen = []
     monkeypatch.setitem(command.STEPS, "book", lambda options: seen.append(os.environ.get("OTAD_DATA")))
     command.main(["book", "--scale", "paper", "--data", "my data"])
@@ -47,7 +50,25 @@ def test_a_named_folder_reaches_the_pages_as_an_absolute_path(tmp_path, monkeypa
     command.main(["book", "--scale", "paper"])
     monkeypatch.delenv("OTAD_DATA")
     command.main(["book"])
-    assert seen == [str(tmp_path / "my data"), str(Path.home() / "sets"), None]
+    assert seen == [str(tmp_path / "my data"), str(tmp_path / "sets"), None]
+
+
+@pytest.mark.parametrize(
+    ("folder", "what"), [("missing", "is no folder"), ("", "holds none of the data sets")]
+)
+def test_a_folder_without_data_is_refused_before_every_page_does(folder, what, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(command.STEPS, "book", lambda options: pytest.fail("it was started"))
+    assert command.main(["book", "--scale", "paper", "--data", str(tmp_path / folder)]) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path / folder} {what}; expected in it: mvtec_ad, " in said
+
+
+@pytest.mark.parametrize("cores", ["0", "-1", "two", "1.5"])
+def test_a_number_of_cores_that_snakemake_would_wait_for_is_refused(cores, capsys):
+    for step in ("book", "results"):
+        with pytest.raises(SystemExit):
+            command.main([step, f"--cores={cores}"])
+        assert f"must be a whole number from 1 on; got '{cores}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("given", "exported"), [(["DATA=/a b/c"], "/a b/c"), ([], "/of/the/environment")])

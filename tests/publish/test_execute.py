@@ -27,10 +27,12 @@ def test_a_page_is_executed_recorded_and_costed(book):
 
 def test_a_page_that_raises_names_itself_and_leaves_the_old_output(book):
     write(OUTPUT, b"good")
-    book("10_page", "raise RuntimeError('out of place')")
-    with pytest.raises(
-        PageError, match=r"notebooks/10_page.py, code cell 3 raised RuntimeError: out of place"
-    ):
+    book("10_page", "import time\n\n\ndef f():\n    ledger.record('x', float('nan'))\n\n\ntime.sleep(0)\nf()")
+    told = r"^notebooks/10_page.py, code cell 3 raised ValueError: 'x': nan .*\n    line \d+ of its cell: ledger.record\('x', .*\)$"
+    with pytest.raises(PageError, match=told):
+        execute("10_page", "smoke", OUTPUT)
+    book("10_page", "x = 1\n\nif x:")
+    with pytest.raises(PageError, match="code cell 3 raised .*(Syntax|Indentation)Error"):
         execute("10_page", "smoke", OUTPUT)
     assert OUTPUT.read_bytes() == b"good"
     assert [p.name for p in OUTPUT.parent.iterdir()] == ["10_page.ipynb"]

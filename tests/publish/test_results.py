@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from otad import ledger
+from otad.publish import __main__ as command
 from otad.publish import results
 from otad.publish.execute import PageError
 
@@ -48,6 +49,15 @@ def test_a_page_that_fails_leaves_the_old_result(long_page):
     with pytest.raises(PageError, match="out of place"):
         list(results.compute(["20_long"], "smoke"))
     assert Path("results/20_long.json").read_text() == "good"
+
+
+def test_the_command_names_studies_and_pages_to_choose_from(long_page, monkeypatch, capsys):
+    monkeypatch.setattr(results, "commit", lambda: "unknown")
+    assert command.main(["results", "nosuch"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("otad: 'nosuch' is no study and no page with a long run; the studies are ")
+    assert "pradot_code" in said
+    assert said.endswith("the pages 20_long\n")
 
 
 def test_what_has_no_long_run_or_stores_nothing_is_refused(long_page):

@@ -5,6 +5,7 @@ notebooks → executed (`notebooks.py`, `execute.py`) → staged (`stage.py`, `g
 values on another processor: `portable.py`.
 """
 
+import re
 from pathlib import Path
 
 
@@ -17,5 +18,11 @@ def root() -> Path:
 
 
 def pages() -> list[str]:
-    """Return the names of all notebook pages, in order."""
-    return sorted(path.stem for path in (root() / "notebooks").glob("[0-9]*.py"))
+    """Return the names of all notebook pages, in order; ValueError for one that no rule of the Snakefile would execute."""
+    names = sorted(path.stem for path in (root() / "notebooks").glob("[0-9]*.py"))
+    for name in names:
+        if not re.fullmatch(r"\d\d_\w+", name):
+            raise ValueError(
+                f"notebooks/{name}.py: a page is named by two digits and a slug of letters, digits and underscores, as 18_my_page.py"
+            )
+    return names

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         if name in ("book", "execute", "results"):
             step.add_argument("--data", default="", help="folder of the data sets of scale paper (OTAD_DATA)")
         if name == "book":
-            step.add_argument("--cores", type=int, default=2)
+            step.add_argument("--cores", type=_cores, default=2)
         if name == "portable":
             step.add_argument(
                 "pages", nargs="*", help="pages to try; none: those with a long run, and all twice"
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
             step.add_argument("--once", action="store_true", help="do not execute pages twice at smoke scale")
         if name == "results":
             step.add_argument("runs", nargs="*", help="studies, and pages with a long run; none: all of them")
-            step.add_argument("--cores", type=int, default=2, help="jobs at a time")
+            step.add_argument("--cores", type=_cores, default=2, help="jobs at a time")
             step.add_argument("--executor", default="local", help="one of Snakemake's, as slurm")
         if name == "execute":
             step.add_argument("page", help="the page's name, as 10_the_idea_of_fca")
@@ -50,15 +50,36 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _cores(text: str) -> int:
+    """Return a number of cores: with none, Snakemake would wait for one for ever."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on; got {text!r}: CORES=2")
+    return int(text)
+
+
 def _name_data(options: argparse.Namespace) -> None:
-    """Hand the folder of data sets to the pages, which run elsewhere and so need its absolute path, as OTAD_DATA."""
+    """Hand the folder of data sets to the pages, which run elsewhere and so need its absolute path, as OTAD_DATA.
+
+    At paper scale a folder without any data set is refused here: every page would refuse it, half a minute each.
+    """
     named = getattr(options, "data", "") or os.environ.get("OTAD_DATA", "")
     if named:
         os.environ["OTAD_DATA"] = str(Path(named).expanduser().absolute())
-    elif options.step in ("book", "results") and options.scale == "paper":
+    if options.step not in ("book", "results") or options.scale != "paper":
+        return
+    if not named:
         raise ValueError(
             "scale 'paper' reads the papers' data sets, and no folder was named: DATA=/path make book SCALE=paper "
             "(book/data.md lists what it should hold)"
+        )
+    from otad.data.locations import LAYOUTS  # here: torch takes seconds
+
+    folder = Path(os.environ["OTAD_DATA"])
+    if not any((folder / name).is_dir() for name in LAYOUTS):
+        what = "holds none of the data sets" if folder.is_dir() else "is no folder"
+        raise ValueError(
+            f"scale 'paper' reads the papers' data sets, and {folder} {what}; expected in it: {', '.join(LAYOUTS)} "
+            "(book/data.md lists what each should hold)"
         )
 
 
@@ -126,6 +147,14 @@ def _results(options: argparse.Namespace) -> None:
     from otad.studies import names
 
     results.commit()
+    from otad.publish.results import long_pages
+
+    for name in options.runs:
+        if name not in names() and name not in long_pages():
+            raise ValueError(
+                f"{name!r} is no study and no page with a long run; the studies are {', '.join(names()) or 'none'}, "
+                f"the pages {', '.join(long_pages()) or 'none'}"
+            )
     studies = [name for name in options.runs or names() if name in names()]
     if studies:
         cells.compute(studies, options.scale, options.cores, options.executor)

@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import os
+import re
 import resource
 import sys
 import tempfile
@@ -85,14 +86,24 @@ def run(notebook: NotebookNode, page: str, parameters: dict[str, Any], kernel: s
                     extra_arguments=["--IPKernelApp.log_level=40", f"--IPKernelApp.exec_lines={die}"],
                 )
             except PapermillExecutionError as error:
-                source = "\n".join(f"    {line}" for line in error.source.splitlines())
                 raise PageError(
-                    f"notebooks/{page}.py, code cell {error.exec_count} raised {error.ename}: {error.evalue}\n{source}"
+                    f"notebooks/{page}.py, code cell {error.exec_count} raised {error.ename}: {error.evalue}\n{_where(error)}"
                 ) from None
             except RuntimeError as error:
                 if NEVER_STARTED not in str(error) or starts == STARTS:
                     raise PageError(f"notebooks/{page}.py: {error}") from error
         raise AssertionError("the loop returns or raises")
+
+
+def _where(error: PapermillExecutionError) -> str:
+    """Return the page's own line behind an error; the cell's source, without empty lines, where the traceback does not say."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+    if own := re.findall(
+        r"^Cell In\[\d+\], line (\d+)\b[^\n]*\n(?:[^\n-][^\n]*\n)*-+> \1 (.*)", plain, re.MULTILINE
+    ):
+        number, line = own[-1]  # the innermost: a function of the page, perhaps
+        return f"    line {number} of its cell: {line.strip()}"
+    return "\n".join(f"    {line}" for line in error.source.splitlines() if line.strip())
 
 
 def _peak_memory_mb() -> float:
