@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # The idea of FCA
+# # FCA: the idea
 #
 # A patch can tell you that something is wrong; this page shows how to make it tell you *which pixel*.
 #

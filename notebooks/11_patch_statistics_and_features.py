@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Patch statistics and features
+# # FCA: which statistic, which features?
 #
 # Four ways to compare a patch with the rest of its picture, times four ways to look at a pixel: which choice matters more?
 #

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Compared with what?
+# # FCA: which reference?
 #
 # A patch can be odd only in comparison. One stranger, a hundred strangers, everybody, or the average citizen: what the choice of
 # company costs, in points and in seconds, and why "everybody" was never as expensive as the paper feared.

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Maps, masks and the pencil of the annotator
+# # FCA: maps, masks and the pencil of the annotator
 #
 # A table says how well; only pictures say *what*: maps beside masks, the failures first of all, and what happens to a score when nothing
 # changes but the hand that drew the mask.

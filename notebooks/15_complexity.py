@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Complexity: what the orders promise, what the clock says
+# # FCA: what the orders promise, what the clock says
 #
 # The paper's Table 5 says how the cost of each method grows. Growth can be measured, so here are the measured exponents, and for
 # each that is off, the line of code that is to blame.

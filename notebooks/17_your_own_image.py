@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Your own image
+# # FCA: your own image
 #
 # One texture picture in, one anomaly map out; nothing is trained and nothing leaves the machine.
 #

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # What a shift does
+# # TTAD: what a shift does
 #
 # Turn up the light, and a detector that was nearly perfect yesterday guesses today. After this page you know which part of it
 # breaks: not the anomalies, but everything else.

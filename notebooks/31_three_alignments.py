@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Three ways to align
+# # TTAD: three ways to align
 #
 # Two clouds of points belong on top of each other, and one has slipped. Match their moments, transport one onto the other, or
 # transport it and keep only the strongest links: on a plane you can watch what each does, and to whom.

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Assignment counts
+# # TTAD: assignment counts
 #
 # A memory entry looks for its partner among the patches of today's pictures. How often does it fall for a defect, and does it
 # help to show it the same pictures upside down?

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Maps under a shift
+# # TTAD: maps under a shift
 #
 # Where does an adapted map light up, and where does it still not? Picture by picture, the failures included, and then the
 # corruption that is hardest in print: what contrast does to a distance, and why a rival that never adapts shrugs it off.

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # The idea of PRADOT
+# # PRADOT: the idea
 #
 # Every pixel of a flag may be a perfectly good colour and the flag still be wrong: this page shows how a distance learns that
 # colours have *places*, and how long it takes to believe it.

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # PRADOT, one knob at a time
+# # PRADOT: one knob at a time
 #
 # Two stages, two sets of prototypes each, sixteen prototypes a cell, batches of sixty-four: which of these numbers earn their keep, and what exactly does $\alpha$ do for a part
 # that is in the wrong place, or missing?

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # What the prototypes are
+# # PRADOT: what the prototypes are
 #
 # A prototype is a vector with an address. This page asks each of them three impertinent questions: who visits you, what do you look
 # like, and who are your neighbours?

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Transport at work
+# # PRADOT: transport at work
 #
 # PRADOT could have sent every feature to its nearest prototype and been done before lunch. It solves a transport problem for every batch instead. This page
 # asks what that buys, what it costs, and who computes it best.

@@ -332,10 +332,13 @@ class _Lookup(dict[str, Any]):
         return recorded(key)
 
 
-def say(template: str) -> None:
-    """Display a sentence (Markdown) with recorded values put in: `say("The gap is {p01_gap:.1e}.")`."""
+def say(template: str, short: bool = False) -> None:
+    """Display a sentence (Markdown) with recorded values put in: `say("The gap is {p01_gap:.1e}.")`.
+
+    short: it stands alone, says what was asked, what came out and on what data, and also opens the page as *In short*; one a page.
+    """
     text = template.format_map(_Lookup())
-    emit({"text/markdown": text, "text/plain": text}, {})
+    emit({"text/markdown": text, "text/plain": text}, {"otad": {"short": text}} if short else {})
 
 
 # Verdicts ----------------------------------------------------------------------------------------
@@ -476,6 +479,11 @@ def _judged(
     )
 
 
+def place(claim_id: str) -> str:
+    """Return the anchor of a claim's verdict on the page that judges it."""
+    return f"verdict-{claim_id}"
+
+
 def spoken(word: str) -> str:
     """Return the word that readers see: a claim fails on our data, not everywhere."""
     return "fails here" if word == "fails" else word
@@ -493,4 +501,4 @@ def _card(statement: dict[str, str], word: str, effect: str, why: str, resamplin
     ]
     body = "".join(f"<p style='margin:.2em 0'>{row}</p>" for row in rows if row)
     style = f"border-left:6px solid {colour};padding:.3em 1em;margin:.5em 0"
-    return f"<div class='otad-verdict otad-{word}' style='{style}'>{body}</div>"
+    return f"<div id='{place(statement['id'])}' class='otad-verdict otad-{word}' style='{style}'>{body}</div>"

@@ -87,6 +87,7 @@ def test_the_browser_complains_of_what_a_reader_would(tmp_path):
     _page(tmp_path, "good.html", "<p>fine</p>")
     bad = "<div style='width:2000px'>wide</div><img src='no.png'><span class='math'>x^2</span>"
     svg = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='20' height='10'/>"
+    bad += "<p style='font-size:9px'>tiny<sub style='font-size:5px'>2</sub></p>"
     bad += f'<img alt="squeezed" style="width:50px;height:90px" src="{svg}">'
     _page(
         tmp_path,
@@ -102,10 +103,44 @@ def test_the_browser_complains_of_what_a_reader_would(tmp_path):
         "out of shape: 50 x 90 for 20 x 10",
         "mathematics not drawn",
         "wider than the screen",
+        "letters of 9 pixels, less than ten points: tiny",
         "oops",
         "asks the network",
     ):
         assert complaint in said
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="no Chromium found")
+def test_code_and_tables_that_run_out_of_their_column_are_found(tmp_path):
+    """Unless a box with a scrollbar that takes room shows that there is more."""
+    wide = "<table><tr><td style='min-width:900px'>{}</td></tr></table>"
+    line = "<pre style='font-size:14px;{}'>" + "x" * 999 + "</pre>"
+    column = "<div style='width:400px;overflow:{}'>"
+    _page(
+        tmp_path,
+        "good.html",
+        "<style>::-webkit-scrollbar {height: 9px}</style>"
+        + column.format("auto") + wide.format("scrolls") + "</div>"
+        + column.format("hidden") + line.format("overflow:auto") + "</div>"
+        + column.format("hidden") + line.format("white-space:pre-wrap;overflow-wrap:anywhere") + "</div>",
+    )  # fmt: skip
+    hidden = "<style>.no::-webkit-scrollbar {display: none}</style>"
+    _page(
+        tmp_path,
+        "bad.html",
+        hidden
+        + column.format("hidden") + wide.format("cut") + "</div>"
+        + column.format("hidden") + line.format("overflow:visible") + "</div>"
+        + column.format("auto").replace("<div", "<div class='no'") + wide.format("no bar") + "</div>",
+    )  # fmt: skip
+    with browser.chromium() as chromium:
+        assert browser.complaints(chromium, [tmp_path / "good.html"], "desktop", "light") == []
+        said = browser.complaints(chromium, [tmp_path / "bad.html"], "desktop", "light")
+    assert [line.split(": ")[1].split(" by ")[0] for line in said] == [
+        "table runs out of its column",
+        "pre runs out of its column",
+        "table runs out of its column",
+    ]
 
 
 def test_the_snakefile_stays_readable():

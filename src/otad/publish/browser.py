@@ -32,8 +32,26 @@ LOOK = """async () => {
     const wide = [...document.querySelectorAll('.bd-article *')].filter(e => e.getBoundingClientRect().right > root.clientWidth + 1);
     wrong.push(`wider than the screen: ${root.scrollWidth} > ${root.clientWidth}, ` + wide.slice(0, 3).map(e => e.tagName + '.' + e.className));
   }
+  for (const _ of [1, 2]) await new Promise(r => requestAnimationFrame(r));  // nested boxes get their scrollbars a frame later
+  const shows = box => /auto|scroll/.test(getComputedStyle(box).overflowX) && box.offsetHeight - box.clientHeight > 4;
+  for (const wide of document.querySelectorAll('.bd-article pre, .bd-article table')) {
+    let box = wide;  // the first box around it that it runs out of, and that hides or scrolls what does
+    const runs = e => e.clientWidth && e.scrollWidth > e.clientWidth + 1;
+    const first = () => { while (box && !box.matches('.bd-article') && !runs(box)) box = box.parentElement; return runs(box); };
+    if (!first()) continue;
+    while (box !== wide.closest('.bd-article') && getComputedStyle(box).overflowX === 'visible') box = box.parentElement;
+    if (!shows(box)) wrong.push(`${wide.tagName.toLowerCase()} runs out of its column by ${box.scrollWidth - box.clientWidth}: ` + wide.textContent.trim().slice(0, 60));
+  }
+  const small = new Map();  // the size of letters, in pixels, to the first text that has it
+  const texts = document.createTreeWalker(document.querySelector('.bd-article') || document.body, NodeFilter.SHOW_TEXT);
+  for (let text; (text = texts.nextNode());) {
+    const e = text.parentElement, size = parseFloat(getComputedStyle(e).fontSize);
+    if (size < SMALLEST && text.data.trim() && e.offsetHeight && !e.closest('sub, sup, svg, button, mjx-container, .headerlink') && !small.has(size))
+      small.set(size, text.data.trim().slice(0, 60));
+  }
+  for (const [size, text] of small) wrong.push(`letters of ${size} pixels, less than ten points: ` + text);
   return wrong;
-}"""
+}""".replace("SMALLEST", "13.3")  # ten points
 
 
 def executable() -> str | None:
@@ -58,6 +76,7 @@ def chromium() -> Iterator[Any]:
             executable_path=executable(),
             chromium_sandbox=False,
             args=[*flags, "--disable-background-networking", "--allow-file-access-from-files"],
+            ignore_default_args=["--hide-scrollbars"],  # a reader must see that there is more
         )
         yield browser
         browser.close()

@@ -37,7 +37,7 @@ def html_table(
 
 def link(page: Page) -> str:
     """Return a link from a generated page to a notebook page."""
-    return f"<a href='../notebooks/{page.name}.html'>{html.escape(page.title)}</a>"
+    return f"<a href='../notebooks/{page.name}.html'>{html.escape(page.label)}</a>"
 
 
 def word(verdict: str) -> str:

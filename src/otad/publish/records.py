@@ -1,6 +1,7 @@
 """What the executed pages recorded: values, verdicts, the figures they show, and their cost."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,15 @@ import nbformat
 from otad import scale as scales
 from otad.publish import pages, root
 
+WORDS, FIGURES = 220, 4  # that one reads, and looks at, in a minute
+
 
 @dataclass
 class Page:
-    """One executed page: title, recorded values by key, verdicts by claim, figures and tables shown, cost."""
+    """One executed page: title, recorded values by key, verdicts by claim, figures and tables shown, cost.
+
+    short: the sentence it opens with. promise: what follows the title. minutes: to read it without its code.
+    """
 
     name: str
     title: str
@@ -22,6 +28,14 @@ class Page:
     verdicts: dict[str, dict[str, Any]] = field(default_factory=dict)
     shows: list[str] = field(default_factory=list)
     cost: dict[str, Any] = field(default_factory=dict)
+    short: str = ""
+    promise: str = ""
+    minutes: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """The title as readers see it, with the page's number."""
+        return f"{self.name[:2]} · {self.title}"
 
 
 def folder(scale: str) -> Path:
@@ -35,10 +49,26 @@ def outputs(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode]:
         yield from cell.get("outputs", [])
 
 
+def minutes(notebook: nbformat.NotebookNode) -> float:
+    """Return how long the prose and the figures take to read: `WORDS` words a minute, `FIGURES` figures a minute; code is not counted."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    shown = [output.get("data", {}) for output in outputs(notebook)]
+    texts += [data["text/markdown"] for data in shown if "text/markdown" in data]
+    texts += [
+        re.sub("<[^>]*>", " ", data["text/html"])
+        for data in shown
+        if "otad-verdict" in data.get("text/html", "")
+    ]
+    figures = sum("image/png" in data for data in shown)
+    return sum(len(text.split()) for text in texts) / WORDS + figures / FIGURES
+
+
 def read_page(path: Path) -> Page:
     """Read one executed notebook and the cost beside it."""
     notebook = nbformat.read(path, as_version=4)
-    page = Page(path.stem, notebook.cells[0].source.splitlines()[0].removeprefix("# "))
+    title, _, text = notebook.cells[0].source.partition("\n")
+    page = Page(path.stem, title.removeprefix("# "), promise=text.strip().split("\n\n")[0])
+    page.minutes = minutes(notebook)
     for output in outputs(notebook):
         metadata = output.get("metadata", {})
         if "record" in metadata:
@@ -46,7 +76,11 @@ def read_page(path: Path) -> Page:
             page.records[entry["key"]] = dict(entry)
             if isinstance(entry["value"], dict) and "verdict" in entry["value"]:
                 page.verdicts[entry["value"]["claim"]] = dict(entry["value"])
-        page.shows += metadata.get("otad", {}).get("shows", [])
+        own = metadata.get("otad", {})
+        page.shows += own.get("shows", [])
+        if page.short and own.get("short"):
+            raise ValueError(f"{page.name} marks two sentences as short: {page.short!r} and {own['short']!r}")
+        page.short = page.short or own.get("short", "")
     if path.with_suffix(".json").is_file():
         page.cost = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     return page

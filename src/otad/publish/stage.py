@@ -7,10 +7,13 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from otad.publish import pages, records, root
+from otad.publish import records, root
 from otad.publish.audit import audit_page
-from otad.publish.generated import figures_page, ledger_page, status_page, substitutions
+from otad.publish.crossref import link_notebook, link_text
+from otad.publish.generated import after_holm, figures_page, ledger_page, status_page, substitutions, verdicts
 from otad.publish.notebooks import colab_link
+from otad.publish.parts import write_overviews
+from otad.publish.short import open_page
 
 BANNER = (
     "Smoke scale: every page ran on a handful of tiny images to show that it runs. "
@@ -29,11 +32,13 @@ def stage(scale: str) -> Path:
     shutil.copy(Path(__file__).with_name("book.css"), target / "_static" / "otad.css")
     _mathjax(target / "vendor" / "mathjax")
     (target / "notebooks").mkdir()
-    for page in pages():
-        notebook = nbformat.read(records.folder(scale) / f"{page}.ipynb", as_version=4)
-        notebook.cells[0].source += f"\n\n[Open this page in Colab]({colab_link(page)})"
-        nbformat.write(for_sphinx(notebook), target / "notebooks" / f"{page}.ipynb")
     run = records.read_all(scale)
+    adjusted = after_holm(verdicts(run))
+    for page in run:
+        notebook = nbformat.read(records.folder(scale) / f"{page.name}.ipynb", as_version=4)
+        notebook = link_notebook(open_page(notebook, page, adjusted), page.name)
+        notebook.cells[0].source += f"\n\n[Open this page in Colab]({colab_link(page.name)})"
+        nbformat.write(for_sphinx(notebook), target / "notebooks" / f"{page.name}.ipynb")
     for name, text in {
         "ledger": ledger_page(run, scale),
         "audit": audit_page(),
@@ -41,6 +46,9 @@ def stage(scale: str) -> Path:
         "status": status_page(run, scale),
     }.items():
         (target / "book" / f"{name}.md").write_text(text, encoding="utf-8")
+    write_overviews(target, run, adjusted)
+    for path in [*(target / "book").glob("*.md"), target / "CONTRIBUTING.md"]:
+        path.write_text(link_text(path.read_text(encoding="utf-8"), path.stem), encoding="utf-8")
     (target / "_config.yml").write_text(config(scale, substitutions(run)), encoding="utf-8")
     return target
 
