@@ -4,6 +4,7 @@ import os
 import shlex
 from pathlib import Path
 
+from otad.publish.inputs import inputs
 from otad.publish.processes import command
 
 SCALE = config.get("scale", "laptop")
@@ -20,18 +21,8 @@ def sources(folder, pattern):
 
 
 PAGES = [Path(name).stem for name in sources("notebooks", "[0-9]*.py")]
-PACKAGE = [name for name in sources("src/otad", "*.*") if "/publish/" not in name] + ["requirements.txt"]
-EXECUTION = [f"src/otad/publish/{name}.py" for name in ("notebooks", "execute", "processes")]
+INPUTS = {page: inputs(page) for page in PAGES}  # a page depends on what it imports and reads, not on the whole package
 PROSE = sources("book", "*.*") + sources("src/otad/publish", "*.*") + ["_config.yml", "_toc.yml", "CONTRIBUTING.md"]
-
-
-STORED = sources("results", "*.json")
-
-
-def stored(wildcards):
-    """The long runs that a page names."""
-    text = Path(f"notebooks/{wildcards.page}.py").read_text(encoding="utf-8")
-    return [name for name in STORED if f'stored("{Path(name).stem}")' in text]
 
 
 wildcard_constraints:
@@ -50,14 +41,12 @@ rule book:
 # Snakemake deletes outputs before a job: the last good one stays until a better one replaces it.
 rule execute:
     input:
-        notebook="notebooks/{page}.py",
-        package=PACKAGE,
-        execution=EXECUTION,
-        stored=stored,
+        lambda wildcards: INPUTS[wildcards.page].files,
     output:
         f"{EXECUTED}/{{page}}.json",
     params:
         data=f"--data {shlex.quote(DATA)}" if DATA else "",
+        tables=lambda wildcards: INPUTS[wildcards.page].tables,
     threads: THREADS
     shell:
         "{OTAD} execute {wildcards.page} --scale {SCALE:q} {params.data} --threads {threads} "

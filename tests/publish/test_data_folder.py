@@ -84,8 +84,11 @@ def test_make_exports_the_folder_whatever_its_name(given, exported):
 def test_another_folder_executes_the_pages_again(book, tmp_path, monkeypatch):
     package = tmp_path / "src" / "otad" / "publish"
     package.mkdir(parents=True)
-    for name in ("__init__", "processes", "notebooks", "execute"):
+    for name in ("__init__", "processes", "notebooks", "execute", "inputs"):
         shutil.copy(REAL / f"{name}.py", package)
+    (package.parent / "studies").mkdir()
+    for name in ("__init__", "sources"):
+        shutil.copy(REAL.parent / "studies" / f"{name}.py", package.parent / "studies")
     (package / "__main__.py").write_text(STUB)
     (tmp_path / "src" / "otad" / "__init__.py").write_text("")
     (tmp_path / "requirements.txt").write_text("")

@@ -1,11 +1,18 @@
-"""What a module's results depend on: the code of every module of this package that it imports, directly or through others."""
+"""What a file's results depend on: the modules of this package that it imports, directly or through others, and data beside them.
+
+A package may hold a table `METHODS = {"FCA": "otad.methods.matching.fca", …}` of what it imports when it is asked: a name from it
+stands for its own module. What stands under `if TYPE_CHECKING` never runs and does not count.
+"""
 
 import ast
 import functools
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+TABLE = "METHODS"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -17,14 +24,22 @@ def fingerprint(module: str, package: Path = PACKAGE) -> str:
     """
     digest = hashlib.sha256()
     for name, path in sorted(closure(module, package).items()):
-        digest.update(f"{name}\n{_code(path)}\n".encode())
+        digest.update(f"{name}\n{code(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def closure(module: str, package: Path = PACKAGE) -> dict[str, Path]:
     """Return the module and all modules of the package that it imports, directly or through others, with their files."""
+    return _follow([module], package)
+
+
+def needed(path: Path, package: Path = PACKAGE) -> dict[str, Path]:
+    """Return all modules of the package that a file imports, directly or through others, with their files."""
+    return _follow(imported(path, package), package)
+
+
+def _follow(todo: list[str], package: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    todo = [module]
     while todo:
         name = todo.pop()
         path = _file(name, package)
@@ -37,15 +52,136 @@ def closure(module: str, package: Path = PACKAGE) -> dict[str, Path]:
 
 
 def imported(path: Path, package: Path = PACKAGE) -> list[str]:
-    """Return the modules of the package that a file imports, at its top or inside a function; packages on the way count too."""
-    found: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    ours = [name for name in found if name.split(".")[0] == package.name]
-    return sorted({whole for name in ours for whole in _parents(name) if _file(whole, package)})
+    """Return the modules of the package that a file imports, at its top or inside a function; packages on the way count too.
+
+    `resources.files("otad.published")` reads a package, so it counts. A relative import raises ValueError.
+    """
+    found = set()
+    for name in _read(path).names:
+        for whole in _parents(name) if name.split(".")[0] == package.name else ():
+            if _file(whole, package):
+                found.add(whole)
+            else:
+                found |= _looked_up(whole, package)
+    return sorted({parent for name in found for parent in _parents(name)})
+
+
+def data(path: Path) -> list[Path]:
+    """Return what lies beside the `__init__.py` of a package and is no module: its data. A module has none."""
+    if path.name != "__init__.py":
+        return []
+    return sorted(p for p in path.parent.iterdir() if p.is_file() and p.suffix not in (".py", ".pyc"))
+
+
+def code(path: Path) -> str:
+    """Return a module's code as Python understands it, without docstrings and the table of what it imports when asked."""
+    tree = _tree(path)
+    tree.body = [node for node in tree.body if _table(node) is None]
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def table(path: Path) -> dict[str, str]:
+    """Return the modules that a package imports when one of these names is asked of it; a module has none."""
+    return _read(path).table
+
+
+def strings(path: Path) -> set[str]:
+    """Return all texts that a file's code holds: it may name a file of results by one of them."""
+    return _read(path).strings
+
+
+# Reading a file -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a file names: imports and what it takes from them, `package.*` where it hands a package on; texts; its table."""
+
+    names: set[str]
+    strings: set[str]
+    table: dict[str, str]
+
+
+def _read(path: Path) -> _File:
+    return _parsed(path, path.stat().st_mtime_ns)  # once, until it changes
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(path: Path, _: int) -> _File:
+    try:
+        tree = _tree(path)
+    except SyntaxError:  # it is told where the file runs
+        return _File(set(), set(), {})
+    nodes = list(_run(tree))
+    bound = [pair for node in nodes for pair in _bound(node, path)]
+    names = {full for _, full in bound} | set(_used(nodes, dict(bound)))
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    tables = [table for node in tree.body if (table := _table(node))] if path.name == "__init__.py" else []
+    return _File(names, texts, ast.literal_eval(tables[0]) if tables else {})
+
+
+def _run(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those that only a type checker sees."""
+    yield node
+    unseen = node.body if isinstance(node, ast.If) and _last(node.test) == "TYPE_CHECKING" else []
+    for child in ast.iter_child_nodes(node):
+        if child not in unseen:
+            yield from _run(child)
+
+
+def _last(node: ast.AST) -> str:
+    """Return the last name of `a.b.c` or `c`."""
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
+def _bound(node: ast.AST, path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names that an import makes, each with its full name; `files("a.package")` counts as one."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield alias.asname or alias.name, alias.name
+            top = alias.name.split(".")[0]
+            yield top, top
+    elif isinstance(node, ast.ImportFrom):
+        if node.level:
+            raise ValueError(f"{path}, line {node.lineno}: a relative import; write the module's full name")
+        for alias in node.names:
+            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+    elif isinstance(node, ast.Call) and _last(node.func) == "files":
+        for argument in node.args:
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                yield argument.value, argument.value
+
+
+def _used(nodes: list[ast.AST], local: dict[str, str]) -> Iterator[str]:
+    """Yield what is taken from imported names: `otad.methods.FCA.*` for `methods.FCA`, `otad.methods.*` for `methods` alone."""
+    inner = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+    for node in nodes:
+        if id(node) not in inner:
+            last = ["*"]
+            while isinstance(node, ast.Attribute):
+                last.insert(0, node.attr)
+                node = node.value
+            if isinstance(node, ast.Name) and node.id in local:
+                yield ".".join([local[node.id], *last])
+
+
+def _looked_up(name: str, package: Path) -> set[str]:
+    """Return the modules that asking for `package.Name` imports; who holds the whole package or its table may ask for any."""
+    parent, _, last = name.rpartition(".")
+    path = _file(parent, package)
+    modules = table(path) if path else {}
+    return {module for known, module in modules.items() if last in (known, "*", TABLE)}
+
+
+def _table(node: ast.stmt) -> ast.expr | None:
+    """Return the dict of `METHODS = {…}`, with or without a type; None for another statement."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
+        return None
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    return node.value if _last(target) == TABLE else None
 
 
 def _parents(name: str) -> list[str]:
@@ -60,10 +196,5 @@ def _file(module: str, package: Path) -> Path | None:
     return next((p for p in places if top == package.name and p.is_file()), None)
 
 
-def _code(path: Path) -> str:
-    """Return a module's code as Python understands it, without docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))

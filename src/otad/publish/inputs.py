@@ -1,0 +1,39 @@
+"""What the execution of a page depends on, for the Snakefile: a page is executed again when one of these changes, and only then."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from otad.publish import root
+from otad.studies import sources
+
+PACKAGE = Path("src", "otad")  # from the root: a folder may move with its book
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a page depends on.
+
+    files: the page, the modules that it imports, data that these read, stored rows that they name, what executes it, the locked
+    versions. tables: hash of the packages with a table of methods, without the table: every new method changes these files.
+    """
+
+    files: list[str]
+    tables: str
+
+
+def inputs(page: str) -> Inputs:
+    """Return what the execution of a page depends on."""
+    source = root() / "notebooks" / f"{page}.py"
+    modules = list(sources.needed(source, PACKAGE).values())
+    tables = [path for path in modules if sources.table(path)]
+    named = set().union(*map(sources.strings, (source, *modules)))
+    files = {path for path in modules if path not in tables}
+    files |= {path for module in modules for path in sources.data(module)}
+    files |= {path for path in Path("results").glob("*.json") if path.stem in named}
+    files |= set(sources.closure("otad.publish.execute", PACKAGE).values())
+    code = "\n".join(map(sources.code, sorted(tables)))
+    return Inputs(
+        [f"notebooks/{page}.py", *sorted(map(str, files)), "requirements.txt"],
+        hashlib.sha256(code.encode()).hexdigest()[:16],
+    )
