@@ -72,7 +72,7 @@ def _name_data(options: argparse.Namespace) -> None:
             "scale 'paper' reads the papers' data sets, and no folder was named: DATA=/path make book SCALE=paper "
             "(book/data.md lists what it should hold)"
         )
-    from otad.data.locations import LAYOUTS  # here: torch takes seconds
+    from otad.data.readers.locations import LAYOUTS  # here: torch takes seconds
 
     folder = Path(os.environ["OTAD_DATA"])
     if not any((folder / name).is_dir() for name in LAYOUTS):
