@@ -38,7 +38,7 @@ ALLOWED = {
     "plotting": {"display"},
     "judgement": set(),
     "ledger": {"display", "judgement"},
-    "publish": {"publish", "ledger", "scale", "machine", "studies"},
+    "publish": {"publish", "ledger", "scale", "machine", "studies", "data"},  # data: the names of the folders
 }
 
 
