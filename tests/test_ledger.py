@@ -145,10 +145,29 @@ def test_a_verdict_carries_its_evidence(shown):
     assert (kept["n_hold"], kept["n_reversed"], kept["worst"]) == (1, 0, "A > C")
     assert kept["mean"] == pytest.approx(0.02)
     card = shown[-1][0]["text/html"]
-    for said in ("fca-01 inconclusive", "&lt;b&gt;", "of 2 inequalities 1 hold", "“A &gt; C”"):
+    for said in (
+        "fca-01 inconclusive",
+        "&lt;b&gt;",
+        "of 2 inequalities 1 holds and 0 are reversed; ",
+        "“A &gt; C”",
+    ):
         assert said.lower() in card.lower()
     assert card.index("A leads.") < card.index("2 inequalities")
     assert f"finds a true margin of {kept['detectable']:.2g} points with 80 % power" in card
+
+
+def test_a_reversal_that_does_not_survive_the_claims_own_adjustment_is_told(shown):
+    bad = [-1.0, -0.2, -1.4, -0.3, -0.9]
+    ledger.verdict(
+        "fca-01", {"A > B": bad, **{f"A > {c}": [1.0, -1.0, 0.5, -0.6, 0.2] for c in "CDE"}}, "seed"
+    )
+    kept = ledger.recorded("verdict fca-01")
+    assert (kept["verdict"], kept["worst"], kept["n_reversed"]) == ("inconclusive", "A > B", 0)
+    assert kept["high"] < 0
+    assert (
+        "0 are reversed (by itself the worst is, and is not after Holm's adjustment over the 4); the worst"
+        in kept["effect"]
+    )
 
 
 def test_readers_see_where_a_claim_fails(shown):

@@ -403,8 +403,11 @@ def _effect(
     if k == 1:
         said = f"{what} {number}"
     else:
-        said = f"of {k} inequalities {found.n_hold} hold and {found.n_reversed} "
-        said += f"{'is' if found.n_reversed == 1 else 'are'} reversed; the worst is “{found.worst}”, {what} {number}"
+        said = f"of {k} inequalities {found.n_hold} {'holds' if found.n_hold == 1 else 'hold'} and {found.n_reversed} "
+        said += f"{'is' if found.n_reversed == 1 else 'are'} reversed"
+        if not found.n_reversed and worst.p_against < (1 - CONFIDENCE) / 2:
+            said += f" (by itself the worst is, and is not after Holm's adjustment over the {k})"
+        said += f"; the worst is “{found.worst}”, {what} {number}"
     if band is not None:
         said += f", band [{band[0]:.3g}, {band[1]:.3g}]"
     said += f"; n = {found.n}"

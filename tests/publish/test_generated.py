@@ -50,7 +50,7 @@ def test_the_ledger_lists_all_claims_and_says_which_are_untested(run):
     assert text.count("<tr id=") == 100
     assert text.count(">untested<") == 98
     assert "2 are judged so far" in text
-    assert "**1 hold, 1 fail here, 0 are negligible, 0 are inconclusive**" in text
+    assert "**1 holds, 1 fails here, 0 are negligible, 0 are inconclusive**" in text
     assert ">fails here<" in text
     assert "../notebooks/10_page.html'>10 · A &lt;page&gt;<" in text
     assert "2 claims invite 0.1 false words at the very most" in text

@@ -8,11 +8,11 @@ from otad import ledger
 from otad.publish.records import Page
 
 PAPERS = {"fca": "FCA", "benchmark": "Benchmark", "ttad": "TTAD", "foct": "FOCT", "pradot": "PRADOT"}
-SAID = {
-    "holds": "hold",
-    "fails": "fail here",
-    "negligible": "are negligible",
-    "inconclusive": "are inconclusive",
+SAID = {  # of one claim, of several
+    "holds": ("holds", "hold"),
+    "fails": ("fails here", "fail here"),
+    "negligible": ("is negligible", "are negligible"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
 }
 KINDS = {
     "margins": "measured",
@@ -89,7 +89,9 @@ def ledger_page(run: list[Page], scale: str) -> str:
         "unless the scale is *paper* and the page reads the papers' data. How to read one: [Welcome](welcome.md).",
         f":::{{note}}\n**How many of these may be luck?** {tests} claims are judged by intervals. A false *holds* needs every inequality of a "
         f"claim to lie wrongly above zero, a false *fails here* at least one wrongly below it, which is adjusted for: each happens in at most "
-        f"{50 * error:.1f} % of the claims for which it would be false. {tests} claims invite {error * tests:.1f} false words at the very most, "
+        f"{50 * error:.1f} % of the claims for which it would be false (a claim of closeness can leave its band on two sides, and be wrong twice "
+        "as often if the band is narrow against the noise). That is Student's promise, for margins spread evenly about their mean; a few "
+        f"lopsided ones break it, and then the wrong word comes from the side of the shorter tail. {tests} claims invite {error * tests:.1f} false words at the very most, "
         f"and so many only if all of them were exactly neutral. The line *Holm* repeats the verdict after Holm's adjustment {{cite}}`holm1979` over all {tests} "
         f"claims, which keeps the chance of even one false word below 5 %: {kept} of the {decided} words other than *inconclusive* survive it. Proofs and readings of printed "
         "tables have no interval and need none. *Fails here* is said of our data; *negligible* means that the difference, whichever way it goes, "
@@ -110,7 +112,7 @@ def ledger_page(run: list[Page], scale: str) -> str:
 def _counted(words: Iterable[str]) -> str:
     """Return the counts of verdicts as a phrase."""
     counts = Counter(words)
-    return ", ".join(f"{counts[w]} {s}" for w, s in SAID.items())
+    return ", ".join(f"{counts[w]} {one if counts[w] == 1 else many}" for w, (one, many) in SAID.items())
 
 
 def _claim_row(
