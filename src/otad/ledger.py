@@ -200,7 +200,12 @@ def stored(name: str) -> Stored:
     place = installed if installed.is_file() else checkout
     if not place.is_file():
         raise ValueError(f"results/{name}.json does not exist: `make results` computes it")
-    found = json.loads(place.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(place.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{place} is damaged ({error}): `git checkout results/{name}.json` brings the committed one back, `make results` computes it"
+        ) from None
     if "cells" in found:
         return Stored(found["rows"], _of_cells(found), found["missing"])
     return Stored(found["value"], found["provenance"])

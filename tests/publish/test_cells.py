@@ -77,3 +77,14 @@ def test_a_page_reads_rows_and_is_told_what_is_missing(study):
     said = stored.sentence()
     for word in ("make results STUDIES=toy", "3 minutes on one and two", "1 cells are still to be computed"):
         assert word in said
+
+
+def test_a_damaged_file_of_rows_is_named(study, tmp_path):
+    from otad.studies import load, runner
+
+    (damaged,) = tmp_path.rglob("*.json")
+    damaged.write_text('{"scale": ')
+    with pytest.raises(ValueError, match=f"{damaged.name} is damaged .*git checkout"):
+        runner.known(load(STUDY), "smoke", tmp_path / "cells", damaged)
+    with pytest.raises(ValueError, match=f"{damaged.name} is damaged .*git checkout results"):
+        ledger.stored(damaged.stem)

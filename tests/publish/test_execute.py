@@ -114,6 +114,14 @@ def test_a_recorded_value_is_compared_with_the_accepted_one(book):
     assert len(expected.differences("smoke")) == 2
 
 
+@pytest.mark.parametrize("spoilt", [OUTPUT, OUTPUT.with_suffix(".json")])
+def test_a_damaged_file_of_an_executed_page_is_named(spoilt, book):
+    _recorded(1.0)
+    spoilt.write_text('{"cells": [')
+    with pytest.raises(ValueError, match=f"{spoilt.name} is damaged .*make book"):
+        records.read_all("smoke")
+
+
 def test_an_error_of_rounding_is_compared_with_its_bound_alone(book):
     _recorded([1e-8, 0.0], below=1e-6)
     expected.accept("smoke")

@@ -63,9 +63,16 @@ def minutes(notebook: nbformat.NotebookNode) -> float:
     return sum(len(text.split()) for text in texts) / WORDS + figures / FIGURES
 
 
+def _damaged(path: Path, error: ValueError) -> str:
+    return f"{path} is damaged ({str(error)[:60]!r}): remove {path.with_suffix('.json').name} there, and `make book` executes the page again"
+
+
 def read_page(path: Path) -> Page:
     """Read one executed notebook and the cost beside it."""
-    notebook = nbformat.read(path, as_version=4)
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except ValueError as error:
+        raise ValueError(_damaged(path, error)) from None
     title, _, text = notebook.cells[0].source.partition("\n")
     page = Page(path.stem, title.removeprefix("# "), promise=text.strip().split("\n\n")[0])
     page.minutes = minutes(notebook)
@@ -82,7 +89,10 @@ def read_page(path: Path) -> Page:
             raise ValueError(f"{page.name} marks two sentences as short: {page.short!r} and {own['short']!r}")
         page.short = page.short or own.get("short", "")
     if path.with_suffix(".json").is_file():
-        page.cost = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        try:
+            page.cost = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(_damaged(path.with_suffix(".json"), error)) from None
     return page
 
 

@@ -118,7 +118,12 @@ def known(study: Study, scale: str, folder: Path, gathered: Path) -> dict[str, d
     """Return the finished cells of today's code by key: those with a file, and those that results/<study>.json already holds."""
     found = {}
     if gathered.is_file():
-        kept = json.loads(gathered.read_text(encoding="utf-8"))
+        try:
+            kept = json.loads(gathered.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{gathered} is damaged ({error}): `git checkout` it, or remove it, and what it held is computed again"
+            ) from None
         if kept["scale"] == scale:
             found = {_text(c["cell"]): c for c in _unfold(kept) if c["code"] == code(study)}
     for cell in study.cells(scale):
