@@ -70,7 +70,7 @@ BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 # as well, but there a design gives many of them away: they stand beside, flagged, and decide nothing. Page 30 also chose, on held-out seeds, the **matched severities**: those
 # at which an unadapted PatchCore loses about as much as in print. Verdicts are judged there. Severity 5, which leaves our planted cells little to be rescued from, stands beside.
 #
-# The sizes are cut so that the whole grid takes half an hour: 128 pixels, 500 memory entries, thirty test pictures, half of them defective, so three steps of ten pictures an
+# The sizes are cut so that a laptop can compute the whole grid: 128 pixels, 500 memory entries, thirty test pictures, half of them defective, so three steps of ten pictures an
 # epoch and **nine in all**. The paper takes ten epochs of about twelve steps. At `scale="paper"` this page does so too: ten epochs over the whole test set of a class (one for Real-IAD),
 # in batches of ten, nothing frozen, at severity 5, and with the one printed learning rate.
 

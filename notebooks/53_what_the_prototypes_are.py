@@ -129,7 +129,7 @@ plotting.show(
 #
 # One stage is enough to look at: stride 16 of EfficientNet-Lite0, a grid of $10 \times 10$ cells with 112 channels, and $n = 4$ prototypes a cell. (The paper's figures
 # show its stage $l = 2$, $28 \times 28$ cells of a ResNet50, and $n = 16$; `scale="paper"` has those; the pictures stay drawn, since no photograph has an undamaged twin.) Everything is learnt at $\alpha = 0$, $0.3$ and $0.5$, with the same
-# first prototypes and batches. Because an earlier page found that the square in Equation 1 matters, we learn with the paper's $\lVert c - \rho \rVert^2$
+# first prototypes and batches. Because the square in Equation 1 decides how much $\alpha$ it takes (page 50), we learn with the paper's $\lVert c - \rho \rVert^2$
 # and beside it with the plain distance of the public code.
 
 # %%
@@ -755,15 +755,16 @@ ledger.verdict(
     resampling="a seed draws all images anew",
     unit="of the pixel range",
     why="Scenes instead of photographs, and patches of 16 pixels.",
-    reading=f"The damaged region is rebuilt as something else than it was; whether as what it should be is another matter: {closer.mean():.0%} of the rebuilt regions are closer to the twin than the damaged ones.",
+    reading=f"The damaged region is rebuilt as something else than it was; whether as what it should be is another matter: of all kinds together, {closer.mean():.0%} of the rebuilt regions are closer to the twin than the damaged ones.",
 )
 
 # %% tags=["remove-input"]
 ledger.say(
     "Of the gap of {p53_gap:.3f} between inside and outside, {p53_excess:.3f} is left after the twin's own error at the same pixels is taken off; the rest is that masks lie on "
     "objects, which are harder to copy than background. The rebuilt region is closer to the twin than the damaged one in {p53_closer_added:.0%} of the cases (seed, kind, α) where "
-    "something was added, a thread or a stain, and in {p53_closer_moved:.0%} where something sits in the wrong place. Like any "
-    "patch that is familiar somewhere, a part in the wrong place has prototypes to be rebuilt from; a thread has none."
+    "something was added, a thread or a stain, and in {p53_closer_moved:.0%} where something sits in the wrong place. By how much, "
+    "these shares do not say, and the table does: a thread's region comes far nearer to its twin, that of a misplaced part hardly nearer, as any part that is familiar "
+    "somewhere has prototypes to be rebuilt from."
 )
 
 # %% [markdown]

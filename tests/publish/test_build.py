@@ -6,7 +6,7 @@ import pytest
 
 from otad.publish import browser, links, root
 from otad.publish.__main__ import main
-from otad.publish.build import replace, report, restore
+from otad.publish.build import outdate, replace, report, restore
 
 
 def test_progress_counts_pages_and_passes_errors_on(book):
@@ -61,6 +61,24 @@ def test_a_book_set_aside_by_a_killed_build_is_put_back(tmp_path):
     (tmp_path / "html.old").mkdir()  # killed a moment later: the new one is in place
     restore(tmp_path / "html")
     assert (tmp_path / "html").is_dir()
+
+
+@pytest.mark.parametrize(
+    "lost", ["executed/smoke/10_page.ipynb", "executed/smoke/10_page.json", "html/index.html"]
+)
+def test_a_book_that_lost_a_part_is_no_longer_called_whole(lost, book):
+    build = Path("_build")
+    whole = [build / name for name in ("book.done", "html/index.html")]
+    whole += [build / "executed" / "smoke" / f"10_page.{ext}" for ext in ("ipynb", "json")]
+    for path in whole:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    outdate("smoke")
+    assert all(path.is_file() for path in whole)
+    (build / lost).unlink()
+    outdate("smoke")
+    assert not (build / "book.done").exists()
+    assert (build / "executed/smoke/10_page.json").exists() == (lost == "html/index.html")
 
 
 def _page(folder, name, body):

@@ -32,6 +32,7 @@ def book(scale: str, cores: int) -> None:
     arguments = ["--cores", str(cores), "--config", f"scale={scale}", *OPTIONS]
     with alone(root() / "_build" / ".lock", "Another build is running here") as lock:
         restore(root() / "_build" / "html")
+        outdate(scale)
         with snakemake(arguments, log, lock) as process:
             for line in report(follow(process, log), start):
                 explained |= line.startswith("otad: ")
@@ -145,6 +146,17 @@ def restore(old: Path) -> None:
     """Put back the folder that a `replace` killed between its two steps has left aside."""
     if _aside(old).exists() and not old.exists():
         _aside(old).rename(old)
+
+
+def outdate(scale: str) -> None:
+    """Take the marker of a whole book away if a part is missing: Snakemake does not miss what only led to a marker that is there."""
+    marker, executed = root() / "_build" / "book.done", root() / "_build" / "executed" / scale
+    receipts = [executed / f"{page}.json" for page in pages()]
+    for receipt in receipts:
+        if not receipt.with_suffix(".ipynb").is_file():
+            receipt.unlink(missing_ok=True)
+    if not all(path.is_file() for path in (*receipts, root() / "_build" / "html" / "index.html")):
+        marker.unlink(missing_ok=True)
 
 
 def _aside(folder: Path) -> Path:
