@@ -759,6 +759,15 @@ ledger.say(
 )
 
 # %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+ledger.say(
+    "Does it matter how AU-PRO is counted? On drawn textures three methods are at most {p02_method_gap:.2f} apart in truth, and one reading found in the wild, *{p02_largest_mean_shift_reading}*, alone moves their mean by {p02_largest_mean_shift:.2f}. Numbers of two papers say little about each other unless both say how they counted.",
+    short=True,
+)
+
+# %% [markdown]
 # ## Exercise
 #
 # Many detectors clip: every pixel below some level gets the same score, zero. Clip each map at its median, so that half of all pixels

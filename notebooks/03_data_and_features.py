@@ -784,7 +784,17 @@ plotting.table(
 # %% [markdown]
 # The maps of the network together are smaller than the image they came from; handcrafted maps at full
 # resolution are many times larger. Time and memory of the whole page are on the *Status* page.
-#
+
+# %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+ledger.say(
+    "What do features see of a defect, and where could a detector cheat? On drawn textures colours give a blur {p03_novelty[colours][blur]:.2f} times the novelty of the sound material, so that below 1 it is invisible, and stage 16 of a network {p03_novelty[network, stride 16][blur]:.2f} times; on real solar cells, recognising a thick busbar is worth {p03_bonus_busbars[mean]:+.2f} AUROC, so the book leaves those cells out.",
+    short=True,
+)
+
+# %% [markdown]
 # ## Exercise
 #
 # Nothing is wrong with a good cell that lies on its side. Turn the good monocrystalline test cells by a

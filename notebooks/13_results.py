@@ -1413,6 +1413,21 @@ ledger.say(
 )
 
 # %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+ledger.say(
+    "Who finds a defect in a texture? PRO is {p13_shots_none[here]:.1f} for FCA, which sees no normal picture, {p13_table_3[Aota full][0]:.1f} for the older zero-shot method at the same resolution, {p13_shots_one[here]:.1f} and {p13_shots_all[here]:.1f} for PatchCore with one normal picture and with all, on "
+    + (
+        "the paper's data"
+        if scale == "paper"
+        else "drawn and photographed textures with planted defects"
+    )
+    + "; in print FCA has {p13_shots_none[print]:.1f} and PatchCore, with all, {p13_shots_all[print]:.1f}.",
+    short=True,
+)
+
+# %% [markdown]
 # ## Exercise
 #
 # On the weaves the period outgrows the patch of the coarse map, and the median suffers. Then a larger patch should help: $T = 5$ or 7 holds a period and

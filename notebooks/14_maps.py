@@ -1018,6 +1018,15 @@ plotting.table(
 )
 
 # %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+ledger.say(
+    "Which pictures does FCA get wrong, if a rule chooses and not a person? Of {p14_pictures} with planted defects it ranks the pixels of {p14_fca_worse} worse than the older method does, the hardest kind of defect is *{p14_hardest_kind}*, and a mask drawn tighter or looser moves FCA's PRO by up to {p14_hand_pro_fca[span]:.0f} points on the same maps.",
+    short=True,
+)
+
+# %% [markdown]
 # ## Exercise
 #
 # A factory has good pictures before it has bad ones. Take the *largest score of any good picture* of one draw as the threshold for the other: no mask

@@ -237,7 +237,18 @@ print(f"with bits=12 the brightest value is {brightest:.2f}")
 #
 # The table above is the bill: time grows with the number of pixels after resizing, not with the file. What the page took in all, and
 # its memory, is on the *Status* page.
-#
+
+# %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+if mask is not None:
+    ledger.say(
+        "Does it work on one picture, without training? In this page's own picture, leather with a hole, {p17_share_in_hole:.0%} of the strangest pixels lie in the hole, which covers {p17_share_by_chance:.1%} of it.",
+        short=True,
+    )
+
+# %% [markdown]
 # ## Exercise
 #
 # Why must this page not be used on a picture of a *thing*? Try a screw, or a face.

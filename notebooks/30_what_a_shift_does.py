@@ -692,6 +692,15 @@ plotting.table(
 )
 
 # %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+ledger.say(
+    "What does a shift break? On solar cells with planted defects, noise moves a *normal* patch to {p30_distances[gaussian noise][normal, times clean]:.1f} times its distance from a memory of clean ones and an anomalous one to {p30_distances[gaussian noise][anomalous, times clean]:.1f} times, so that the AUROC between them falls from {p30_distances[clean][AUROC]:.2f} to {p30_distances[gaussian noise][AUROC]:.2f}.",
+    short=True,
+)
+
+# %% [markdown]
 # ## Exercise
 #
 # Brightness only adds a constant before it clips. Undo what can be undone: subtract 0.5 from the corrupted picture, clip at 0, and score again. How much

@@ -653,6 +653,15 @@ plotting.table(
 )
 
 # %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+ledger.say(
+    "Does a discrete plan free itself of the anomalies? On solar cells under four corruptions the anomalous patches' share of the plan falls by {p31_mean_drop[0]:.1f} % of itself [{p31_mean_drop[1]:.1f}, {p31_mean_drop[2]:.1f}]; the rule itself allows no more than {p31_largest_possible:.0f} %.",
+    short=True,
+)
+
+# %% [markdown]
 # ## Exercise
 #
 # Change Eq. 6 so that an anomalous patch *can* be cut loose: keep an entry only if it is the largest of its row **and** of its column. What is the share then,

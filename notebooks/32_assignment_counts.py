@@ -412,6 +412,15 @@ plotting.table(
 )
 
 # %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+ledger.say(
+    "How often does a memory entry choose a defect, and do turned views help? On solar cells {p32_counts[none][column share]:.2f} % of the assignments go to anomalous patches without views, {p32_counts[copy][column share]:.2f} % with mere copies and {p32_counts[flips][column share]:.2f} % with turned views; the patches themselves are anomalous in {p32_counts[none][prevalence]:.2f} %.",
+    short=True,
+)
+
+# %% [markdown]
 # ## Exercise
 #
 # If it is not the views, what would lower the count? Try a larger $\epsilon$, and try leaving the plan out altogether: let every memory entry choose its nearest patch.

@@ -1045,6 +1045,20 @@ ledger.say(
 )
 
 # %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+ledger.say(
+    "Does a rival that never adapts stay ahead where contrast is lost? GNL, trained to shrug it off, leads TTAD in image AUROC by "
+    + "; ".join(
+        f"{lead:+.1f} points ({name})"
+        for name, lead in ledger.recorded("p35_lead").items()
+    )
+    + ", on solar cells.",
+    short=True,
+)
+
+# %% [markdown]
 # ## Exercise
 #
 # If matching values is all it takes, PatchCore can have it without a student, without features and without adapting: give every *pixel* the value of its rank in a

@@ -677,6 +677,17 @@ plotting.table(
 )
 
 # %% [markdown]
+# ## What we found
+
+# %% tags=["remove-input"]
+ledger.say(
+    "If you implement PRADOT's paper and not its code, what changes? On "
+    + ("the paper's data" if scale == "paper" else "drawn scenes")
+    + " and {p55_seeds} seeds the eight decisions together are worth {p55_everything[image]:+.1f} points of image AUROC [{p55_everything[image_low]:+.1f}, {p55_everything[image_high]:+.1f}]; how logical defects are *judged* is worth {p55_found_whole[logical]:+.1f} points of AU-sPRO on the same maps.",
+    short=True,
+)
+
+# %% [markdown]
 # ## Exercise
 #
 # Table 2 and Figure 3 vary $\alpha$, and the public program has plain distances. Which $\alpha$ would the text's formula need to charge the same for a trip? Compare both parts as Equation 3 normalises them, and let $x$ be the length of the trip as a

@@ -47,6 +47,12 @@ def test_no_page_shows_an_error_or_a_warning(scale):
             assert output.get("name") != "stderr", f"{page}: {output.text}"
 
 
+def test_every_page_opens_with_its_answer():
+    for page in pages():
+        text = (HTML / "notebooks" / f"{page}.html").read_text(encoding="utf-8")
+        assert text.count("otad-short") == 1, f"{page} has no sentence of `ledger.say(…, short=True)`"
+
+
 def test_internal_links_lead_somewhere():
     assert links.broken(HTML) == []
 

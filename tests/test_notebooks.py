@@ -67,6 +67,13 @@ def test_every_claim_table_and_figure_of_a_paper_has_its_page(page_runs, paper):
 
 
 @pytest.mark.parametrize("page", pages())
+def test_a_page_opens_with_one_sentence_of_its_own(page_runs, page):
+    (first, _), futures = page_runs
+    assert futures[first, page].exception() is None
+    assert read_page(first / f"{page}.ipynb").short.strip()  # ledger.say(…, short=True)
+
+
+@pytest.mark.parametrize("page", pages())
 def test_the_paired_notebook_matches_its_source(page):
     paired = root() / "notebooks" / f"{page}.ipynb"
     assert paired.is_file(), "run `make notebooks`"

@@ -69,10 +69,10 @@ def _sum(pages: list[Page], adjusted: Adjusted) -> str:
 
 
 def _entry(page: Page, adjusted: Adjusted) -> str:
-    """Return a page's paragraphs: its title, its promise, and its verdicts and costs in a line."""
-    told = [_verdicts(page.verdicts, adjusted)] if page.verdicts else []
-    told += [f"{max(1, round(page.minutes))} min to read", f"{page.cost['seconds']:.0f} s to run"]
-    return f"## [{page.label}](../notebooks/{page.name}.ipynb)\n\n{page.promise}\n\n{' · '.join(told)}"
+    """Return a page's paragraph: its title with its times, its promise, its verdicts, a line each."""
+    times = f"{max(1, round(page.minutes))} min to read · {page.cost['seconds']:.0f} s to run"
+    lines = [f"**[{page.label}](../notebooks/{page.name}.ipynb)** · {times}", page.promise]
+    return "\\\n".join([*lines, _verdicts(page.verdicts, adjusted)] if page.verdicts else lines)
 
 
 def _verdicts(claims: Any, adjusted: Adjusted) -> str:

@@ -47,18 +47,20 @@ def _grouped(page: Page, adjusted: Adjusted) -> list[str]:
     words = {claim: verdict["verdict"] for claim, verdict in page.verdicts.items()}
     lines = [
         f"{word(w)}: "
-        + ", ".join(f"{_id(claim)} ({_evidence(claim)})" for claim, own in words.items() if own == w)
+        + ", ".join(f"{_id(claim)} ({_evidence(claim)})" for claim, own in sorted(words.items()) if own == w)
         for w in ORDER
         if w in words.values()
     ]
-    changed = [f"{_id(c)} {word(adjusted[c][0])}" for c, own in words.items() if adjusted[c][0] != own]
+    changed = [
+        f"{_id(c)} {word(adjusted[c][0])}" for c, own in sorted(words.items()) if adjusted[c][0] != own
+    ]
     return [*lines, f"after Holm over the whole ledger: {', '.join(changed)}"] if changed else lines
 
 
 def by_word(claims: Iterable[tuple[str, str]]) -> str:
     """Return claims and their words as a phrase, the claims linked to the Ledger: "2 hold (…), 1 inconclusive (…)"."""
     found: dict[str, list[str]] = {}
-    for claim, verdict in claims:
+    for claim, verdict in sorted(claims):
         found.setdefault(verdict, []).append(_id(claim))
     return ", ".join(f"{len(found[w])} {word(w)} ({', '.join(found[w])})" for w in ORDER if w in found)
 
