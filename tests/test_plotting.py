@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from otad import plotting
+from otad import ledger, plotting
+from otad.plotting import output
 
 mpl.use("Agg")
 
@@ -14,7 +15,7 @@ mpl.use("Agg")
 @pytest.fixture
 def shown(monkeypatch):
     outputs = []
-    monkeypatch.setattr(plotting, "emit", lambda data, metadata: outputs.append((data, metadata)))
+    monkeypatch.setattr(output, "emit", lambda data, metadata: outputs.append((data, metadata)))
     return outputs
 
 
@@ -46,19 +47,138 @@ def test_a_table_formats_floats_and_escapes(shown):
     assert "<caption>a &lt; b</caption>" in text
 
 
-def test_maps_share_one_colour_scale_a_method():
-    rng = np.random.default_rng(0)
-    images, masks = rng.random((2, 3, 13, 17)), np.zeros((2, 13, 17), bool)
+def test_a_folded_table_opens_when_it_is_pressed(shown):
+    plotting.table(pd.DataFrame({"x": [1.0]}), folded="class by class <3")
+    text = shown[0][0]["text/html"]
+    assert text.startswith("<details><summary>class by class &lt;3</summary>")
+    assert text.endswith("</details>")
+
+
+@pytest.fixture
+def two():
+    """Two pictures of 13 x 17, the first with a defect, and a map that is highest in it."""
+    images, masks = np.random.default_rng(0).random((2, 3, 13, 17)), np.zeros((2, 13, 17), bool)
     masks[0, 3:6, 4:9] = True
-    maps = np.stack([np.full((13, 17), 0.1), np.full((13, 17), 7.0)])
-    fig = plotting.maps(images, masks, {"one": maps, "two": rng.random((2, 13, 17))})
-    drawn = [ax.images[0] for ax in fig.axes if ax.images]
-    limits = {
-        im.get_clim() for im in drawn if im.get_array().shape == (13, 17) and im.get_clim() == (0.1, 7.0)
-    }
-    assert limits == {(0.1, 7.0)}
-    assert sum(im.get_clim() == (0.1, 7.0) for im in drawn) == 2
+    return images, masks, np.stack([np.full((13, 17), 0.1) + 6.9 * masks[0], np.full((13, 17), 7.0)])
+
+
+def _limits(fig, shape=(13, 17)):
+    """Colour scales of all maps of a figure, the mask's apart."""
+    drawn = [im for ax in fig.axes for im in ax.images]
+    return [im.get_clim() for im in drawn if im.get_array().shape == shape and im.cmap.name != "gray"]
+
+
+def test_maps_share_one_colour_scale_a_method(two):
+    images, masks, maps = two
+    fig = plotting.maps(images, masks, {"one": maps, "two": -maps})
+    assert _limits(fig) == [(0.1, 7.0), (-7.0, -0.1)] * 2
+    assert "one\n0.1 to 7" in [ax.get_title() for ax in fig.axes]
     plt.close(fig)
+
+
+def test_maps_have_a_scale_a_picture_where_it_is_given_and_notes_below(two):
+    images, masks, maps = two
+    fig = plotting.maps(
+        images, masks, {"one": maps}, notes={"one": ["AP 0.5", ""]}, scales={"one": [(0, 1), (0, 9)]}
+    )
+    assert _limits(fig) == [(0, 1), (0, 9)]
+    assert [ax.get_title() for ax in fig.axes][:3] == ["image", "mask", "one"]
+    assert "AP 0.5" in [ax.get_xlabel() for ax in fig.axes]
+    plt.close(fig)
+
+
+def test_more_than_five_maps_go_to_the_next_line(two):
+    images, masks, maps = two
+    fig = plotting.maps(images, masks, {str(k): maps for k in range(4)})
+    assert len(fig.axes) == 2 * 2 * 5
+    assert len(_limits(fig)) == 8
+    assert fig.get_figwidth() <= plotting.WIDTH
+    plt.close(fig)
+
+
+def test_shown_maps_say_how_often_a_defect_is_found(two, shown):
+    images, masks, maps = two
+    plotting.show_maps(images, masks, {"good": maps, "bad": -maps}, ["a", "b"], alt="The end.")
+    alt = shown[0][1]["image/png"]["alt"]
+    assert "Of 1 defects the largest value of the map lies in: good 1, bad 0." in alt
+    assert alt.endswith("The end.")
+
+
+def test_examples_are_the_best_and_the_worst_and_none_twice():
+    assert plotting.best_and_worst([3, np.nan, 9, 1, 5], n=1) == [2, 3]
+    assert plotting.best_and_worst([3, np.nan, 9, 1, 5], n=2) == [2, 4, 0, 3]
+    assert plotting.best_and_worst([3, np.nan, 9], n=3) == [2, 0]
+
+
+def test_printed_and_here_are_neighbours_and_matched_by_name(shown):
+    printed, here = pd.Series({"A": 90.0, "B": 80.0}), pd.Series({"C": 70.0, "B": 81.26})
+    plotting.beside(printed, here, half=pd.Series({"B": 0.44}), caption="PRO")
+    lines = shown[0][0]["text/plain"].splitlines()
+    assert [line.split() for line in lines] == [
+        ["printed", "here"],
+        ["A", "90.0", "–"],
+        ["B", "80.0", "81.3", "±", "0.4"],
+        ["C", "–", "70.0"],
+    ]
+
+
+def test_several_columns_have_a_pair_each(shown):
+    printed = pd.DataFrame({"noise": [1.0], "blur": [2.0]}, index=["A"])
+    plotting.beside(printed, printed + 5, folded="by condition", digits=0)
+    text = shown[0][0]["text/html"]
+    assert text.index("noise") < text.index("blur")
+    assert text.count(">printed<") == text.count(">here<") == 2
+    assert shown[0][0]["text/plain"].splitlines()[-1].split() == ["A", "1", "6", "2", "7"]
+
+
+def test_a_name_that_stands_twice_is_refused():
+    twice = pd.Series([1.0, 2.0], index=["A", "A"])
+    with pytest.raises(ValueError, match="stands there twice"):
+        plotting.beside(twice, twice)
+
+
+def test_dots_are_told_in_the_alt_text(shown):
+    frame = pd.DataFrame({"PRO": [1.0, 2.0]}, index=["A", "B"])
+    plotting.dots(frame, frame + 10, half=frame / 10, label="PRO (%)", zero=True)
+    assert (
+        shown[0][1]["image/png"]["alt"] == "PRO (%), printed and here: PRO: A 1.0 and 11.0, B 2.0 and 12.0."
+    )
+
+
+def test_curves_have_the_interval_of_their_seeds(shown, monkeypatch):
+    kept = []
+    monkeypatch.setattr("otad.plotting.comparison.show", lambda fig, **_: kept.append(fig))
+    seeds = pd.DataFrame({0.0: [1.0, 3.0], 0.5: [2.0, 6.0]})
+    plotting.curves(
+        {"left": {"here": seeds, "printed": seeds[:1]}}, xlabel="α", ylabel="points", levels={"chance": 50}
+    )
+    ax = kept[0].axes[0]
+    assert ax.lines[0].get_ydata().tolist() == [2.0, 4.0]
+    assert ax.lines[1].get_linestyle() == "--"
+    assert len(ax.collections) == 1  # one band: a single row has none
+    mean, low, _ = ledger.t_interval([1.0, 3.0])
+    assert mean == 2.0
+    assert ax.collections[0].get_paths()[0].vertices[:, 1].min() == pytest.approx(
+        min(low, ledger.t_interval([2.0, 6.0])[1])
+    )
+    plt.close(kept[0])
+
+
+def test_curves_are_told_in_the_alt_text(shown):
+    plotting.curves({"": {"here": pd.DataFrame({1: [1.0, 3.0], 2: [2.0, 6.0]})}}, "T", "PRO")
+    assert shown[0][1]["image/png"]["alt"] == "PRO against T. here from 2 at 1 to 4 at 2."
+
+
+def test_margins_name_claim_word_and_every_inequality(shown):
+    found = {"verdict": "fails", "n": 10, "inequalities": {"A > B": [-2.0, -3.0, -1.0], "A > C": [1, 0, 2]}}
+    plotting.margins({"fca-12": found}, printed={"fca-12": {"A > B": 0.5}}, effects={"fca-12": 1.0})
+    alt = shown[0][1]["image/png"]["alt"]
+    assert "fca-12 fails here: A > B -2 [-3, -1]; A > C +1 [+0, +2]." in alt
+
+
+def test_a_verdict_without_margins_is_refused():
+    with pytest.raises(ValueError, match="fca-01 has none"):
+        plotting.margins({"fca-01": {"verdict": "holds", "kind": "proof"}})
 
 
 def test_gallery_draws_every_image_and_hides_spare_axes():

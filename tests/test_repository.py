@@ -35,7 +35,7 @@ ALLOWED = {
         "machine",
     },
     "machine": set(),
-    "plotting": {"display"},
+    "plotting": {"plotting", "display", "judgement"},
     "judgement": set(),
     "ledger": {"display", "judgement"},
     "publish": {"publish", "ledger", "scale", "machine", "studies", "data"},  # data: the names of the folders

@@ -1,0 +1,27 @@
+"""Figures and tables of the book: one look for each thing that several pages draw.
+
+`output` is how anything is shown; `pictures` draws images and maps; `comparison` draws printed beside measured, curves over seeds and
+the margins of verdicts.
+"""
+
+from otad.plotting.comparison import beside, curves, dots, margins
+from otad.plotting.output import COLORS, HEAT, OUTLINE, WIDTH, show, table
+from otad.plotting.pictures import best_and_worst, draw, gallery, maps, show_maps
+
+__all__ = [
+    "COLORS",
+    "HEAT",
+    "OUTLINE",
+    "WIDTH",
+    "beside",
+    "best_and_worst",
+    "curves",
+    "dots",
+    "draw",
+    "gallery",
+    "maps",
+    "margins",
+    "show",
+    "show_maps",
+    "table",
+]

@@ -1,0 +1,146 @@
+"""Images, masks and maps side by side: at most five in a line, one colour scale a method."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from otad.plotting.output import OUTLINE, WIDTH, show
+
+ACROSS = 5  # maps side by side: more are too small to read in the book's column
+
+
+def gallery(images: Any, titles: Sequence[str] | None = None, columns: int = 6, masks: Any = None) -> Figure:
+    """Draw images (N,3,H,W) in rows of `columns`, the outline of each mask (N,H,W) over its image."""
+    pictures = _array(images)
+    rows = -(-len(pictures) // columns)
+    side = min(WIDTH / columns, 2.2)
+    height = side * pictures.shape[-2] / pictures.shape[-1] + (0.3 if titles else 0.0)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(side * columns, height * rows), layout="constrained", squeeze=False
+    )
+    for i, ax in enumerate(axes.flat):
+        ax.axis("off")
+        if i < len(pictures):
+            _picture(ax, pictures[i], None if masks is None else _array(masks)[i])
+            if titles:
+                ax.set_title(titles[i], fontsize=10)
+    return fig
+
+
+def maps(
+    images: Any,
+    masks: Any,
+    methods: Mapping[str, Any],
+    titles: Sequence[str] | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
+    scales: Mapping[str, Any] | None = None,
+) -> Figure:
+    """Draw for each image: the image with the mask's outline, the mask, and the map of each method; what exceeds a line goes to the next.
+
+    images (N,3,H,W), masks (N,H,W), methods: name to maps (N,H,W). Each method has one colour scale over all images, so that a good
+    image looks good; its ends stand under its name. notes: name to a text under each of its maps. scales: name to (low, high), or to
+    one such pair an image where images are of different kinds.
+    """
+    pictures, truth = _array(images), _array(masks)
+    arrays = {name: _array(m) for name, m in methods.items()}
+    ends = {name: _ends(array, (scales or {}).get(name)) for name, array in arrays.items()}
+    columns = min(ACROSS, 2 + len(arrays))
+    lines = -(-(2 + len(arrays)) // columns)  # an image
+    side = min(WIDTH / columns, 2.2)
+    height = side * pictures.shape[-2] / pictures.shape[-1] + (0.2 if notes else 0.05)
+    above = 0.45 * (len(pictures) * lines if lines > 1 else 1)  # names
+    fig, grid = plt.subplots(
+        len(pictures) * lines,
+        columns,
+        figsize=(side * columns, height * len(pictures) * lines + above),
+        layout="constrained",
+        squeeze=False,
+    )
+    for ax in grid.flat:
+        ax.axis("off")
+    for i, axes in enumerate(grid.reshape(len(pictures), -1)):
+        named = i == 0 or lines > 1
+        _first(axes, pictures[i], truth[i], titles[i] if titles else "", named)
+        for ax, (name, array) in zip(axes[2:], arrays.items(), strict=False):
+            low, high = ends[name][i]
+            title = f"{name}\n{low:.2g} to {high:.2g}" if np.ptp(ends[name], axis=0).max() == 0 else name
+            ax.axis("on")
+            draw(ax, array[i], title if named else "", vmin=low, vmax=high)
+            if notes and name in notes:
+                ax.set_xlabel(notes[name][i], fontsize=10)
+    return fig
+
+
+def show_maps(
+    images: Any,
+    masks: Any,
+    methods: Mapping[str, Any],
+    titles: Sequence[str],
+    notes: Mapping[str, Sequence[str]] | None = None,
+    scales: Mapping[str, Any] | None = None,
+    alt: str = "",
+    shows: Sequence[str] = (),
+) -> None:
+    """Display `maps`; the alt text says for each method how often its largest value lies in the defect, and ends with `alt`."""
+    truth = _array(masks).astype(bool)
+    bad = [i for i, mask in enumerate(truth) if mask.any() and not mask.all()]
+    found = []
+    for name, values in methods.items():
+        tops = [np.unravel_index(int(_array(values)[i].argmax()), truth[i].shape) for i in bad]
+        found.append(f"{name} {sum(bool(truth[i][top]) for i, top in zip(bad, tops, strict=True))}")
+    told = f"Pictures with outlined defects ({', '.join(t.replace(chr(10), ', ') for t in titles)}), their masks and maps."
+    if bad:
+        told += f" Of {len(bad)} defects the largest value of the map lies in: {', '.join(found)}."
+    show(maps(images, masks, methods, titles, notes, scales), alt=f"{told} {alt}".strip(), shows=shows)
+
+
+def best_and_worst(scores: Any, n: int = 1) -> list[int]:
+    """Return the indices of the n largest scores, best first, and of the n smallest, worst last; NaN is never chosen.
+
+    The rule by which examples are picked: nobody's taste. Equal scores keep their order; no index comes twice.
+    """
+    values = np.asarray(_array(scores), dtype=float)
+    known = [int(i) for i in np.argsort(-values, kind="stable") if not np.isnan(values[i])]
+    return known if len(known) <= 2 * n else known[:n] + known[-n:]
+
+
+def draw(ax: Axes, picture: Any, title: str = "", **kwargs: Any) -> AxesImage:
+    """Draw one image or map without ticks; a colour scale is given by whoever calls (`Axes.imshow`'s arguments)."""
+    drawn = ax.imshow(picture, **kwargs)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.set_title(title, fontsize=10)
+    return drawn
+
+
+def _ends(array: np.ndarray, scale: Any) -> np.ndarray:
+    """Return the colour scale of each map (N,2)."""
+    pair = (float(array.min()), float(array.max())) if scale is None else scale
+    return np.broadcast_to(np.asarray(pair, dtype=float), (len(array), 2))
+
+
+def _first(axes: Any, picture: np.ndarray, mask: np.ndarray, title: str, named: bool) -> None:
+    """Draw the image with its outline, and the mask."""
+    for ax, name in zip(axes[:2], ("image", "mask"), strict=True):
+        ax.axis("on")
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.set_title(name if named else "", fontsize=10)
+    _picture(axes[0], picture, mask)
+    axes[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
+    axes[0].set_ylabel(title, fontsize=10)
+
+
+def _picture(ax: Axes, picture: np.ndarray, mask: np.ndarray | None) -> None:
+    ax.imshow(np.moveaxis(picture, 0, -1))
+    if mask is not None and mask.any() and not mask.all():
+        ax.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.2)
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
