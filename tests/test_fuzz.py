@@ -459,7 +459,7 @@ def test_an_error_of_torch_or_python_is_not_ours():
     for call in (
         lambda: torch.zeros(2) @ torch.zeros(3),
         lambda: textures.NAMES[9],
-        lambda: transport._float(object(), "x").missing,
+        lambda: transport.inputs.floats(object(), "x").missing,
     ):
         with pytest.raises(Exception) as raised:  # noqa: PT011
             call()

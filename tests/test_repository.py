@@ -17,7 +17,7 @@ ALLOWED = {
     "checks": set(),
     "data": {"data"},
     "features": {"features"},
-    "transport": set(),
+    "transport": {"transport"},
     "metrics": set(),
     "scale": set(),
     "display": set(),

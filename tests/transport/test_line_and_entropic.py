@@ -287,7 +287,7 @@ def test_vanishing_reg_tends_to_exact_transport(n, m, seed):
 @pytest.mark.parametrize("block", [64, 2**26])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_row_blocks_give_the_plan_of_the_matrix(monkeypatch, block, dtype):
-    monkeypatch.setattr(transport, "LARGE_BLOCK", block)
+    monkeypatch.setattr(transport.entropic, "LARGE_BLOCK", block)
     cost = cost_matrix(31, 23, seed=12, dtype=dtype)
     rng = np.random.default_rng(0)
     a, b = rng.dirichlet(np.full(31, 3.0)), rng.dirichlet(np.full(23, 3.0))
