@@ -43,6 +43,44 @@ def test_equals_the_definition(case, ties, n_references):
     assert_close(found, definition(features, references, weights, ties))
 
 
+def few_ties():
+    """Each pixel a value of its own but for a pair inside, one in a corner and one too far apart to meet."""
+    features = rand(2, 13, 40, dtype=torch.float32)
+    for a, b in (((6, 20), (7, 19)), ((0, 1), (1, 0)), ((12, 39), (12, 2)), ((0, 30), (2, 30))):
+        features[(0, *a)] = features[(0, *b)]
+    return features
+
+
+@pytest.mark.parametrize("many", [1, 32, 10**6])  # nearly all pixels corrected, few, or all counted apart
+@pytest.mark.parametrize(
+    "features",
+    [
+        few_ties(),
+        (rand(3, 13, 40, dtype=torch.float32) - 0.5).relu(),  # half of it zeros
+        (rand(3, 13, 40, steps=30) - 0.5).relu(),
+        -(rand(2, 13, 40, dtype=torch.float32) - 0.9).relu(),
+        torch.full((2, 13, 40), -2.5),
+    ],
+    ids=["few", "relu", "relu of levels", "the largest", "constant"],
+)
+def test_every_way_to_share_ties_equals_the_definition(features, many, monkeypatch):
+    monkeypatch.setattr(rank_cpu, "MANY", many)
+    weights, references = rand(25, 25, seed=2), some_references(features, 5, 2)
+    found = rank_cpu.matched_map(features, references, weights, "mean")
+    assert_close(found, definition(features, references, weights, "mean"))
+
+
+def test_ties_are_sought_only_where_patches_hold_both():
+    grid = rank_cpu._Grid(few_ties(), torch.empty(25, 0))
+    tied = grid.tied("mean")
+    assert not tied.halves.any()
+    assert tied.starts.tolist() == [0, len(tied.places), len(tied.places)]
+    own = grid.values[0, grid.guard :][tied.places].tolist()
+    values = few_ties()[0]
+    assert set(own) == {float(values[at]) for at in ((6, 20), (0, 1), (0, 30))}
+    assert rank_cpu._Grid(few_ties(), torch.empty(25, 0)).tied("index").places.size == 0
+
+
 @settings(max_examples=8, deadline=None)
 @given(cases(sizes=[1, 3, 5]), st.sampled_from(["mean", "index"]))
 @example((3, rand(6, 7, 12, steps=5)), "mean")  # more channels than groups of them

@@ -26,7 +26,7 @@ from otad.kernels.compiling import compiled
 LANES = 256  # more would leave the first-level cache, fewer pay more for the start of each loop
 GROUP = 16  # lanes that are asked together whether one of them has an equal
 FIELD = 20  # bits of each of three counts in 64, T ≤ 255
-HASH_BITS = 16
+HASH_BITS = 16  # more would leave the second-level cache, fewer take more pixels for equal at first
 HASH = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio, whose multiples spread well
 CHUNK = 8  # channels that a block of lanes goes through while its sums are in the second-level cache
 
@@ -118,14 +118,16 @@ def match(values, width, size, guard, rows, references, prefix, ties, area, bloc
             centre = guard + pixel
             for c in range(chunk, min(chunk + CHUNK, len(values))):
                 half = halves[c]
-                _lift(values[c, centre : centre + LANES], floors[c], size**2 - 1, own, shift)
+                lifted = _lift(values[c, centre : centre + LANES], floors[c], size**2 - 1, own, shift)
                 known[:] = False
                 start, stop = _steps(size, width, rows[0], rows[1], pixel, area)
                 for step in range(start, stop):
                     _compare_row(values[c], own, centre, width, size, step, half, area, total)
                     for left in range(size if step >= start + size - 1 else 0):
                         j = _rank(size, step, left, area, ranks)
-                        _look(ranks, half, shift, own, references[c], sums[block, j])
+                        if lifted:
+                            _add(shift, ranks)
+                        _look(ranks, half, own, references[c], sums[block, j])
                         if half:
                             _share(ranks, half, own, references[c], prefix[c], below, known, sums[block, j])
                 mine = places[starts[c] : starts[c + 1]]
@@ -136,19 +138,32 @@ def match(values, width, size, guard, rows, references, prefix, ties, area, bloc
 
 @compiled
 def _lift(values, floor, n, own, shift):
-    """own = the pixels' values, with those below the floor lifted to it; shift = n for these, else 0."""
+    """own = the pixels' values, with those below the floor lifted to it; shift = n for these, else 0.
+
+    Returns whether there are any.
+    """
+    some = False
     for lane in range(LANES):
         low = values[lane] < floor
         own[lane], shift[lane] = floor if low else values[lane], n if low else 0
+        some |= low
+    return some
 
 
 @compiled
-def _look(ranks, half, shift, own, references, sums):
+def _add(shift, ranks):
+    """Add to the ranks, in place, what leads those of the floor to what stands in."""
+    for lane in range(LANES):
+        ranks[lane] += shift[lane]
+
+
+@compiled
+def _look(ranks, half, own, references, sums):
     """Add |own − the reference value of its rank|, as if no value were tied."""
     low = (1 << half) - 1 if half else -1
     for r in range(len(references)):
         for lane in range(LANES):
-            sums[lane] += abs(own[lane] - references[r, (ranks[lane] & low) + shift[lane]])
+            sums[lane] += abs(own[lane] - references[r, ranks[lane] & low])
 
 
 @compiled
