@@ -51,7 +51,7 @@ BLUE, RED, GREEN, PINK, ORANGE = plotting.COLORS[:5]
 # random numbers, one decision taken one way and the other. All constants are smaller than the paper's (the card below), so that the grid fits a laptop.
 
 # %% tags=["hide-input"]
-grid, net = study.setting(scale), study.network(scale)
+grid, net = study.setting(scale), study.two_stages(scale)
 method, n_seeds, side = grid["method"], grid["n_seeds"], grid["side"]
 own = scale == "paper"
 card = {

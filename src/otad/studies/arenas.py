@@ -3,6 +3,10 @@
 from otad.data import Dataset
 from otad.data.drawn import scenes, textures
 from otad.data.packaged import photographs
+from otad.data.readers import folders, loco
+from otad.data.readers.locations import location
+
+READERS = {"mvtec_loco": loco, "mvtec_ad": folders}
 
 
 def packaged(name: str, side: int, n_train: int, n_good: int, n_each: int, seed: int) -> Dataset:
@@ -16,3 +20,13 @@ def packaged(name: str, side: int, n_train: int, n_good: int, n_each: int, seed:
             return source.load(name, side, n_train, n_good, n_each, seed=seed)
     known = (*scenes.NAMES, *textures.NAMES, *photographs.NAMES)
     raise ValueError(f"the package has no class {name!r}; it has {', '.join(known)}")
+
+
+def categories(dataset: str) -> tuple[str, ...]:
+    """Return the classes of your own copy of a data set, a key of READERS; ValueError if OTAD_DATA does not hold it."""
+    return tuple(READERS[dataset].categories(location(dataset)))
+
+
+def on_disk(dataset: str, name: str, side: int) -> Dataset:
+    """Return a class of your own copy of a data set, at `side` pixels; ValueError as `categories`."""
+    return READERS[dataset].load(location(dataset), name, side)

@@ -5,26 +5,23 @@ A cell is a class and a seed; its rows are runs. The first run is the text; each
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import ot
 import torch
 from torch import Tensor
 
-from otad.data import Dataset, annotations
+from otad.data import Dataset
 from otad.data.drawn import scenes
 from otad.data.drawn.defects import KINDS, damage
-from otad.data.readers import folders, loco
-from otad.data.readers.locations import location
-from otad.features.pretrained import efficientnet_lite0, resnet50
 from otad.methods import Scores
 from otad.methods.prototypes.pradot import AUTHORS_CODE, PRADOT
-from otad.metrics import Defect, auspro, image_auroc, pixel_auroc
+from otad.metrics import Defect, auspro
 from otad.scale import device, pick
-from otad.studies import Cell, Row, Study
-from otad.studies.arenas import packaged
+from otad.studies import Cell, Row, Study, scoring
+from otad.studies.arenas import categories, on_disk, packaged
+from otad.studies.networks import Remembering, stages_of, two_stages
 from otad.transport import Coupling
 
 FIRST_SEED = 100
@@ -53,7 +50,7 @@ def setting(scale: str) -> dict[str, Any]:
 def classes(scale: str) -> tuple[str, ...]:
     """Return the classes of a scale: drawn scenes, a texture and a photograph, or at paper scale LOCO's and two of MVTec AD."""
     if scale == "paper":
-        return (*loco.categories(location("mvtec_loco")), *FROM_AD)
+        return (*categories("mvtec_loco"), *FROM_AD)
     return pick(scale, smoke=("transistor",), laptop=(*scenes.NAMES, "carpet", "brick"))
 
 
@@ -67,32 +64,9 @@ def pictures(cell: Cell, scale: str) -> Dataset:
     """Return the pictures of a cell; at paper scale they stay, and a seed draws the start alone."""
     name, grid = cell["class"], setting(scale)
     if scale == "paper":
-        reader, part = (folders, "mvtec_ad") if name in FROM_AD else (loco, "mvtec_loco")
-        return reader.load(location(part), name, grid["side"])
+        return on_disk("mvtec_ad" if name in FROM_AD else "mvtec_loco", name, grid["side"])
     sizes = {k: grid[k] for k in ("side", "n_train", "n_good", "n_each")}
     return packaged(name, seed=cell["seed"], **sizes)
-
-
-def network(scale: str) -> Callable[[Tensor], list[Tensor]]:
-    """Return the backbone, strides 8 and 16."""
-    build = resnet50 if scale == "paper" else efficientnet_lite0
-    return build(stages=(8, 16), device=device())
-
-
-@dataclass
-class Remembering:
-    """A network that looks once at each picture of a class."""
-
-    net: Callable[[Tensor], list[Tensor]]
-    seen: dict = field(default_factory=dict)
-
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        """Return what the network returns, from memory if it has seen these very images."""
-        key = images.data_ptr(), tuple(images.shape)
-        if key not in self.seen:
-            with torch.no_grad():
-                self.seen[key] = self.net(images)
-        return self.seen[key]
 
 
 @dataclass
@@ -112,11 +86,6 @@ def learner(look: Callable, seed: int, scale: str, kind: type[PRADOT] = PRADOT, 
     return kind(look, **({**setting(scale)["method"], "seed": seed} | settings))
 
 
-def stages_of(look: Callable, train: Tensor) -> list[Tensor]:
-    """Return the feature maps of all training pictures, a stage each."""
-    return [torch.cat(maps) for maps in zip(*(look(part) for part in train.split(16)), strict=True)]
-
-
 def learn(method: PRADOT, stages: list[Tensor], known: dict) -> PRADOT:
     """Give a method its prototypes; those that differ in nothing are learnt once."""
     method.prototypes_ = [{} for _ in stages]
@@ -130,21 +99,15 @@ def learn(method: PRADOT, stages: list[Tensor], known: dict) -> PRADOT:
     return method
 
 
-def localisation(maps: Tensor, data: Any, defects: list[list[Defect]]) -> dict[str, float]:
-    """Return AU-sPRO of both groups of defects, and their mean, in percent."""
-    row = {}
-    for group in annotations.GROUPS:
-        which = data.part(group)
-        row[group] = 100 * float(auspro(maps[which], [defects[i] for i in which]))
-    return row | {"sPRO": float(np.mean(list(row.values())))}
-
-
 def numbers_of(data: Any, scored: Scores) -> dict[str, float]:
     """Return image and pixel AUROC, and AU-sPRO where defects have groups, in percent."""
-    maps, tops = scored.maps.cpu(), scored.image_scores.cpu()
-    row = {"image": 100 * float(image_auroc(tops, data.labels))}
-    row["pixel"] = 100 * float(pixel_auroc(maps, data.masks))
-    return row | (localisation(maps, data, data.defects) if hasattr(data, "groups") else {})
+    return scoring.overall(data, scored) | (found_of(scored.maps, data) if hasattr(data, "groups") else {})
+
+
+def found_of(maps: Tensor, data: Any, defects: list[list[Defect]] | None = None) -> dict[str, float]:
+    """Return AU-sPRO of both groups of defects, and their mean as `sPRO`."""
+    found = scoring.localisation(maps, data, defects)
+    return {"sPRO" if key == "mean" else key: value for key, value in found.items()}
 
 
 # The judge ----------------------------------------------------------------------------------------
@@ -173,7 +136,7 @@ def merged(defects: list[list[Defect]]) -> list[list[Defect]]:
 
 def judged_otherwise(data: Any, maps: Tensor, method: PRADOT, seed: int) -> Iterator[Row]:
     """Yield the runs that keep the text's maps and change the judge; `method` is the text's."""
-    yield {"run": "found whole"} | localisation(maps, data, to_the_last(data.defects))
+    yield {"run": "found whole"} | found_of(maps, data, to_the_last(data.defects))
     images, both = doubled(data, seed)
     good = (~data.labels).nonzero()[:, 0].tolist()
     more = torch.cat([maps[good], method.score(images.to(device())).maps.cpu()])
@@ -185,7 +148,7 @@ def judged_otherwise(data: Any, maps: Tensor, method: PRADOT, seed: int) -> Iter
 
 def compute(cell: Cell, scale: str) -> Iterator[Row]:
     """Yield a row a run: image and pixel AUROC, and AU-sPRO of scenes, in percent."""
-    data, look, seed = pictures(cell, scale), Remembering(network(scale)), cell["seed"]
+    data, look, seed = pictures(cell, scale), Remembering(two_stages(scale)), cell["seed"]
     known: dict = {}
     train, test = data.train.to(device()), data.test.to(device())
     stages = stages_of(look, train)
