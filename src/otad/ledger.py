@@ -175,15 +175,29 @@ class Stored:
     provenance: dict[str, Any]
     missing: Sequence[Any] = ()
 
-    def sentence(self) -> str:
-        """Return where the value comes from, for `say`; the machine is named as well as the run has named it."""
+    def sentence(self, code: str = "") -> str:
+        """Return where the value comes from, for `say`; the machine is named as well as the run has named it.
+
+        code: today's hash of what the study runs (`runner.code`): the sentence then says of how many cells it has changed.
+        """
         p = self.provenance
+        cells = f"{len(p['codes'])} cells, s" if "codes" in p else "S"
         threads = f"{p['threads']} thread{'' if p['threads'] == 1 else 's'}"
         return (
-            f"Stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
+            f"{cells}tored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
             f"torch {p['versions']['torch']}, commit `{p['commit']}`, {p['date'][:10]}."
             + (f" **{len(self.missing)} cells are still to be computed.**" if self.missing else "")
+            + (_since(p["codes"], code) if code else "")
         )
+
+
+def _since(codes: Sequence[str], now: str) -> str:
+    """Return whether the code has changed since the cells were computed, as the end of a sentence."""
+    old = sum(code != now for code in codes)
+    if not old:
+        return " The code has not changed since."
+    which = "it" if old == len(codes) else f"{old} of them"
+    return f" The code has changed since: the next `make results` computes {which} anew."
 
 
 def store(value: Any) -> None:
@@ -222,6 +236,7 @@ def _of_cells(found: dict[str, Any]) -> dict[str, Any]:
         "threads": sources[0]["threads"],
         "versions": sources[0]["versions"],
         "date": max(s["date"] for s in sources),
+        "codes": [cell["code"] for cell in found["cells"]],
     }
 
 

@@ -139,3 +139,33 @@ def test_the_sentence_tells_where_a_value_comes_from():
         "2026-11-25",
     ):
         assert word in said
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        (["new", "new", "new"], "The code has not changed since."),
+        (["old", "old", "old"], "has changed since: the next `make results` computes it anew."),
+        (["old", "new", "old"], "has changed since: the next `make results` computes 2 of them anew."),
+    ],
+)
+def test_the_sentence_of_a_study_counts_its_cells_and_says_whether_the_code_has_changed(codes, told):
+    provenance = {
+        "command": "make results STUDIES=toy",
+        "seconds": 60.0,
+        "machine": "x86_64",
+        "threads": 1,
+        "versions": {"torch": "2.15.0"},
+        "commit": "0123456789ab",
+        "date": "2026-11-25",
+        "codes": codes,
+    }
+    said = ledger.Stored([], provenance).sentence("new")
+    assert said.startswith("3 cells, stored by a long run: `make results STUDIES=toy`")
+    assert said.endswith(told)
+    assert "changed" not in ledger.Stored([], provenance).sentence()
+
+
+def test_a_gathered_study_says_which_code_its_cells_ran():
+    found = ledger.stored("pradot_code")
+    assert len(found.provenance["codes"]) == len({(r["class"], r["seed"]) for r in found.value})
