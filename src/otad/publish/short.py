@@ -58,11 +58,11 @@ def _grouped(page: Page, adjusted: Adjusted) -> list[str]:
 
 
 def by_word(claims: Iterable[tuple[str, str]]) -> str:
-    """Return claims and their words as a phrase, the claims linked to the Ledger: "2 hold (…), 1 inconclusive (…)"."""
+    """Return claims and their words as a phrase, the claims linked to the Ledger: "holds: 2 (…); inconclusive: 1 (…)"."""
     found: dict[str, list[str]] = {}
     for claim, verdict in sorted(claims):
         found.setdefault(verdict, []).append(_id(claim))
-    return ", ".join(f"{len(found[w])} {word(w)} ({', '.join(found[w])})" for w in ORDER if w in found)
+    return "; ".join(f"{word(w)}: {len(found[w])} ({', '.join(found[w])})" for w in ORDER if w in found)
 
 
 def _id(claim: str) -> str:
