@@ -54,6 +54,7 @@ class AnnotatedDataset(Dataset):
     defects    : for each test image the list of its annotations, [] for a good image.
     groups     : M names, "good", "logical" or "structural".
     validation : (V,3,H,W) normal images that are for tuning, neither trained on nor tested; V may be 0.
+    foreground : (N,H,W) bool, where the object is in the training images; None where nobody knows.
 
     Raises ValueError as `Dataset` does, and where defects and groups disagree with masks and labels.
     """
@@ -61,12 +62,20 @@ class AnnotatedDataset(Dataset):
     defects: list[list[Annotation]]
     groups: list[str]
     validation: Tensor
+    foreground: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check once, here, as `Dataset` does."""
         super().__post_init__()
         if len(self.validation):
             check_images(self.validation, f"{self.name}.validation")
+        if self.foreground is not None and (
+            self.foreground.dtype != torch.bool or self.foreground.shape != self.train[:, 0].shape
+        ):
+            raise ValueError(
+                f"{self.name}: foreground is {self.foreground.dtype} {tuple(self.foreground.shape)}: expected bool "
+                f"{tuple(self.train[:, 0].shape)}, a mask a training image."
+            )
         if not len(self.defects) == len(self.groups) == len(self.test):
             raise ValueError(
                 f"{self.name}: {len(self.test)} test images, {len(self.defects)} lists of defects and "

@@ -242,3 +242,49 @@ def test_noise_is_smooth_and_of_unit_size():
         assert 0.6 < field.std() < 1.4
     assert np.abs(np.diff(field, axis=0)).max() < 0.5
     assert scenes.LICENCE.startswith("MIT")
+
+
+# The foreground, the camera farther away, the object anywhere ------------------------------------------------
+
+
+@pytest.mark.parametrize("name", scenes.NAMES)
+def test_the_foreground_is_the_object(name):
+    mask = scenes.foreground(name, (96, 120), seed=3)
+    far = scenes.foreground(name, (96, 120), seed=3, zoom=0.5)
+    assert mask.dtype == torch.bool
+    assert mask.shape == (96, 120)
+    assert (
+        0.05 < float(far.float().mean() / mask.float().mean()) < 0.35
+    )  # a quarter, where nothing is cut off
+    image, _ = scenes.render(name, (96, 120), seed=3)
+    grey = image.mean(0)
+    assert abs(float(grey[mask].mean() - grey[~mask].mean())) > 0.03
+
+
+@pytest.mark.parametrize("name", scenes.NAMES)
+def test_wander_moves_the_object_and_turns_it(name):
+    near, wide = (
+        torch.stack([scenes.foreground(name, 96, seed=s, zoom=0.7, wander=w) for s in range(6)]).float()
+        for w in (0.0, 12.0)
+    )
+    assert float(wide.std(0).mean()) > 2 * float(near.std(0).mean())
+
+
+def test_usual_pictures_did_not_change_and_loading_tells_the_foreground():
+    plain, usual = (
+        scenes.load("bottle", 64, 2, 1, 1, seed=5, **k) for k in ({}, {"zoom": 1.0, "wander": 1.0})
+    )
+    assert torch.equal(plain.test, usual.test)
+    assert plain.foreground.shape == (2, 64, 64)
+    assert torch.equal(
+        plain.foreground[1], scenes.foreground("bottle", 64, [5, scenes.NAMES.index("bottle"), 0, 0, 1])
+    )
+    moved = scenes.load("bottle", 64, 2, 1, 1, seed=5, zoom=0.7, wander=12.0)
+    assert moved.kinds == plain.kinds
+    assert not torch.equal(moved.test, plain.test)
+
+
+@pytest.mark.parametrize("bad", [{"zoom": 0.0}, {"zoom": 9.0}, {"wander": -1.0}])
+def test_a_camera_out_of_range_is_refused(bad):
+    with pytest.raises(ValueError, match="expected 0.2 to 5"):
+        scenes.render("dish", 64, **bad)

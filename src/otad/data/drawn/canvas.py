@@ -130,6 +130,7 @@ class Canvas:
         self.u = x * cos + y * sin - np.float32(self.shift[0])
         self.v = y * cos - x * sin - np.float32(self.shift[1])
         self.colour = np.zeros((3, *shape), np.float32)
+        self.objects = np.zeros(shape, bool)  # what is no background
         bearing = np.deg2rad(225 + rng.normal(0, 14))
         self.light = np.array([np.cos(bearing), np.sin(bearing)])  # towards the lamp, in the plane
 
@@ -193,6 +194,7 @@ class Canvas:
         window = self.window(*centre, reach)
         u, v = self.at(place, window)
         d = shape(u, v)
+        self.objects[window] |= d < 0
         cover = self.cover(d)
         rise = np.clip(-d / bevel, 0, 1)
         height = (relief * bevel / self.step) * np.sqrt(1 - (1 - rise) ** 2 + 1e-6)

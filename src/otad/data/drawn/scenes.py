@@ -308,7 +308,9 @@ def _pour(canvas: Canvas, level: float, body: Array, rng: Generator) -> None:
     canvas.shadow(_glass, (0, 0, 0), WHOLE, 0.02, 0.35)
     u, v = canvas.u, canvas.v
     across = np.clip(u / np.interp(v, HEIGHTS, WIDTHS), -1, 1)
-    glass = canvas.cover(_glass(u, v))
+    outline = _glass(u, v)
+    canvas.objects |= outline < 0
+    glass = canvas.cover(outline)
     canvas.colour *= 1 - glass * (0.07 + 0.35 * np.abs(across) ** 6)
     surface = level + 0.006 * np.cos(across * 1.6) + 0.0015 * noise(canvas.shape, 0.1, rng)
     full = canvas.cover(_inside(u, v)) * canvas.cover(surface - v)
@@ -410,22 +412,51 @@ def group(name: str, kind: str) -> str:
 
 @checked
 def render(
-    name: str, size: int | tuple[int, int] = 160, seed: int | Sequence[int] = 0, kind: str = GOOD
+    name: str,
+    size: int | tuple[int, int] = 160,
+    seed: int | Sequence[int] = 0,
+    kind: str = GOOD,
+    zoom: float = 1.0,
+    wander: float = 1.0,
 ) -> tuple[Tensor, list[Annotation]]:
     """Draw one image (3,H,W) float32 in [0,1] and its defects, [] for a good one.
 
     The same seed with another kind gives the same scene, pose, light and camera: a good image and its
-    damaged twin. Outside the mask of a structural defect the two are equal to the bit. Raises ValueError for
-    an unknown scene or kind, and for a size below 48 pixels a side.
+    damaged twin. Outside the mask of a structural defect the two are equal to the bit. zoom : of the camera, below 1 from farther
+    away. wander : how inexactly the object is put down, 0 always at the same place, 12 anywhere and turned. Raises ValueError for
+    an unknown scene or kind, for a size below 48 pixels a side, and for zoom and wander out of range.
     """
+    image, found, _ = _render(name, size, seed, kind, zoom, wander)
+    return image, found
+
+
+@checked
+def foreground(
+    name: str,
+    size: int | tuple[int, int] = 160,
+    seed: int | Sequence[int] = 0,
+    kind: str = GOOD,
+    zoom: float = 1.0,
+    wander: float = 1.0,
+) -> Tensor:
+    """Return where the object and its parts are in the image that `render` draws of the same arguments: (H,W) bool, exact."""
+    return _render(name, size, seed, kind, zoom, wander)[2]
+
+
+def _render(
+    name: str, size: int | tuple[int, int], seed: int | Sequence[int], kind: str, zoom: float, wander: float
+) -> tuple[Tensor, list[Annotation], Tensor]:
     which, shape = group(name, kind), pair(size, least=LEAST)
-    canvas, sketch, shoot, hurt = _sketch(name, shape, seed, kind)
+    if not (0.2 <= zoom <= 5 and 0 <= wander <= 100):
+        raise ValueError(f"zoom is {zoom}, wander {wander}: expected 0.2 to 5, and 0 to 100; 1 is as usual.")
+    pose = zoom * ZOOM[name], wander * WANDER[name]
+    canvas, sketch, shoot, hurt = _sketch(name, shape, seed, kind, pose)
     image = shoot(canvas.colour)
     if which == "structural":
         if kind in FLAWS:
             whole, mask = canvas.colour.copy(), flaw(canvas, kind, sketch.surface, hurt)
         else:
-            whole = _sketch(name, shape, seed, GOOD)[0].colour
+            whole = _sketch(name, shape, seed, GOOD, pose)[0].colour
             mask = _changed(canvas.colour, whole)
         image = np.where(mask, shoot(canvas.colour), shoot(whole))
         sketch.mark(mask, mask)
@@ -433,7 +464,7 @@ def render(
         Annotation(torch.from_numpy(mask), float(min(max(enough, 1), mask.sum())), kind)
         for mask, enough in sketch.marks
     ]
-    return torch.from_numpy(image.astype(np.float32)), found
+    return torch.from_numpy(image.astype(np.float32)), found, torch.from_numpy(canvas.objects)
 
 
 def _changed(damaged: Array, whole: Array) -> Mask:
@@ -444,11 +475,11 @@ def _changed(damaged: Array, whole: Array) -> Mask:
 
 
 def _sketch(
-    name: str, shape: tuple[int, int], seed: int | Sequence[int], kind: str
+    name: str, shape: tuple[int, int], seed: int | Sequence[int], kind: str, camera: tuple[float, float]
 ) -> tuple[Canvas, Sketch, Callable[[Array], Array], Generator]:
     """Draw a scene as far as the camera; generators of their own keep its twin alike."""
     pose, content, hurt, lens = np.random.default_rng(seed).spawn(4)
-    canvas = Canvas(shape, pose, ZOOM[name], WANDER[name])
+    canvas = Canvas(shape, pose, *camera)
     sketch = _DRAW[name](canvas, content, kind, hurt)
     return canvas, sketch, photograph(canvas.colour, lens), hurt
 
@@ -463,10 +494,13 @@ def load(
     defects: Sequence[str] | None = None,
     n_validation: int = 0,
     seed: int = 0,
+    zoom: float = 1.0,
+    wander: float = 1.0,
 ) -> AnnotatedDataset:
     """Draw a data set: normal images to learn from, good ones and every kind of defect to judge.
 
-    size : side or (height, width) in pixels. defects : kinds wanted, None = all of the scene. Each image has
+    size : side or (height, width) in pixels. defects : kinds wanted, None = all of the scene. zoom, wander : as in `render`. `foreground`
+    of what is returned are the exact masks of the objects in the training images. Each image has
     a seed of its own, made of `seed`, its split, its kind and its number within the kind, so it does not
     depend on how many others are asked for. Raises ValueError for unknown names and for counts that leave
     the normal set or the test set empty.
@@ -477,16 +511,19 @@ def load(
     groups = [group(name, kind) for kind in kinds]
     here, order = NAMES.index(name), (GOOD, *KINDS[name])
 
-    def normal(split: int, count: int) -> Tensor:
-        images = [render(name, size, [seed, here, split, 0, n])[0] for n in range(count)]
-        return torch.stack(images) if images else torch.zeros(0, 3, height, width)
+    def normal(split: int, count: int) -> tuple[Tensor, Tensor]:
+        made = [_render(name, size, [seed, here, split, 0, n], GOOD, zoom, wander) for n in range(count)]
+        if not made:
+            return torch.zeros(0, 3, height, width), torch.zeros(0, height, width, dtype=torch.bool)
+        return torch.stack([image for image, _, _ in made]), torch.stack([objects for _, _, objects in made])
 
     drawn = [
-        render(name, size, [seed, here, 1, order.index(kind), kinds[:index].count(kind)], kind)
+        render(name, size, [seed, here, 1, order.index(kind), kinds[:index].count(kind)], kind, zoom, wander)
         for index, kind in enumerate(kinds)
     ]
     test, found = torch.stack([image for image, _ in drawn]), [marks for _, marks in drawn]
     masks, labels = union(found, (height, width)), torch.tensor([kind != GOOD for kind in kinds])
+    (train, objects), (validation, _) = normal(0, n_train), normal(2, n_validation)
     return AnnotatedDataset(
-        name, normal(0, n_train), test, masks, labels, kinds, LICENCE, found, groups, normal(2, n_validation)
+        name, train, test, masks, labels, kinds, LICENCE, found, groups, validation, objects
     )
