@@ -2,6 +2,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from otad import ledger
@@ -127,6 +128,24 @@ def test_an_error_of_rounding_is_compared_with_its_bound_alone(shown):
         ledger.record("nothing", float("nan"), below=1e-6)
     with pytest.raises(ValueError, match="'any': a tolerance of 1 accepts any number"):
         ledger.record("any", 3.0, tolerance=1)
+
+
+def test_a_span_is_recorded_and_told(shown):
+    assert ledger.span("gap", [1.0, 2.0, 3.0], digits=2) == "+2.00 [-0.48, +4.48]"
+    assert ledger.recorded("gap") == pytest.approx({"mean": 2, "low": -0.484138, "high": 4.484138})
+
+
+def test_means_over_seeds_stand_beside_half_their_interval():
+    rows = [
+        {"seed": s, "method": m, "PRO": s + k, "F1": np.nan if k else s}
+        for s in (1, 2, 3)
+        for k, m in enumerate("BA")
+    ]
+    mean, half = ledger.over_seeds(pd.DataFrame(rows).set_index(["seed", "method"]))
+    assert list(mean.index) == ["B", "A"]
+    assert mean["PRO"].tolist() == [2, 3]
+    assert half["PRO"].tolist() == pytest.approx([2.484138] * 2)
+    assert mean["F1"].tolist() == pytest.approx([2, np.nan], nan_ok=True)
 
 
 def test_sentences_cite_recorded_values_only(shown):

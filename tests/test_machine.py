@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from otad.machine import machine, model
+from otad.machine import machine, model, seconds
 
 ASK = "import numpy.linalg, torch\nfrom otad.machine import machine\nprint(machine())"
 
@@ -50,3 +51,10 @@ def test_the_model_is_the_kernel_s_word_or_python_s(tmp_path, monkeypatch, text,
     assert model(tmp_path / "cpuinfo") == (name or "unknown processor")
     monkeypatch.setattr("platform.processor", lambda: "arm")
     assert model(tmp_path / "missing") == "arm"
+
+
+def test_seconds_are_those_of_the_fastest_call():
+    calls = []
+    spent = seconds(lambda: (calls.append(0), time.sleep(0.05 if len(calls) < 3 else 0.01)), repeats=3)
+    assert len(calls) == 3
+    assert 0.01 <= spent < 0.05

@@ -161,6 +161,30 @@ def recorded(key: str) -> Any:
     return _recorded[key]
 
 
+def over_seeds(frame: pd.DataFrame, by: str = "method") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return mean and half the 95 % interval over the rows of each `by`, a row each; NaN where a column lacks values.
+
+    frame: numeric columns, a row a seed and `by`, which is a level of its index or a column.
+    """
+    ends = {
+        name: {
+            c: t_interval(x) if x.notna().all() and len(x) > 1 else (math.nan,) * 3 for c, x in part.items()
+        }
+        for name, part in frame.groupby(by, sort=False)
+    }
+    mean, low = (
+        pd.DataFrame({n: {c: e[k] for c, e in row.items()} for n, row in ends.items()}).T for k in (0, 1)
+    )
+    return mean, mean - low
+
+
+def span(key: str, margins: Sequence[float], tolerance: float = 0.05, digits: int = 1) -> str:
+    """Record mean, low and high of the 95 % interval over margins, one a seed; return them in words: "+1.2 [+0.3, +2.1]"."""
+    mean, low, high = t_interval(margins)
+    record(key, {"mean": mean, "low": low, "high": high}, tolerance=tolerance)
+    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
 # Long runs -----------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,8 @@ import platform
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +25,20 @@ def commit() -> str:
     """Return the commit of the repository that this process works in, "-dirty" if tracked files differ; "unknown" outside one."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def seconds(work: Callable[[], object], repeats: int = 3) -> float:
+    """Return the least wall time of `repeats` calls; a GPU finishes what it was given first."""
+    import torch
+
+    spent = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        spent.append(time.perf_counter() - start)
+    return min(spent)
 
 
 def machine() -> str:
