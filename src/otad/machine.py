@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 from importlib.metadata import version
@@ -23,6 +24,12 @@ def commit() -> str:
     """Return the commit of the repository that this process works in, "-dirty" if tracked files differ; "unknown" outside one."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process, or one that it has started and seen end, has used so far."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)
 
 
 def machine() -> str:
