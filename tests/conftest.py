@@ -1,3 +1,4 @@
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -5,6 +6,8 @@ import pytest
 
 from otad.publish import pages
 from otad.publish.execute import execute
+
+from .forked import PLAIN, kernel_spec, server
 
 
 def pytest_addoption(parser):
@@ -16,6 +19,16 @@ def scale(request):
     return request.config.getoption("--scale")
 
 
+@pytest.fixture(scope="session")
+def forking():
+    """A server that forks kernels, where that is possible; elsewhere nothing, and kernels start plainly."""
+    if sys.platform != "linux":
+        yield None
+        return
+    with server() as address:
+        yield address
+
+
 @pytest.fixture(scope="session", autouse=True)
 def page_runs(request, tmp_path_factory):
     """Two executions of every page at smoke scale, plain and on a pretended GPU, for test_notebooks.py.
@@ -25,11 +38,13 @@ def page_runs(request, tmp_path_factory):
     if not any(item.path.name == "test_notebooks.py" for item in request.session.items):
         yield None
         return
-    from .pretended_gpu import kernel_spec  # here, because it takes torch
+    from .pretended_gpu import COMMAND  # here, because it takes torch
 
-    kernels = {tmp_path_factory.mktemp("plain"): "python3"}
-    share = tmp_path_factory.mktemp("share")
-    kernels[tmp_path_factory.mktemp("gpu")] = kernel_spec(share)
+    share, address = tmp_path_factory.mktemp("share"), request.getfixturevalue("forking")
+    kernels = {
+        tmp_path_factory.mktemp(name): kernel_spec(share, name, command, address)
+        for name, command in {"plain": PLAIN, "gpu": COMMAND}.items()
+    }
     with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(2, get_context("spawn")) as pool:
         patch.setenv("JUPYTER_PATH", str(share))
         yield (

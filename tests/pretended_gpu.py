@@ -35,6 +35,7 @@ from torch.utils import _device
 GPU = torch.device("cuda", 0)
 NAME = "a pretended GPU"
 KERNEL = "pretended_gpu"  # the name of the Jupyter kernel
+COMMAND = [sys.executable, __file__, "-f", "{connection_file}"]  # that starts it
 
 
 @contextlib.contextmanager
@@ -369,8 +370,7 @@ def kernel_spec(folder: Path) -> str:
     """Write the Jupyter kernel that runs pages on a pretended GPU, for JUPYTER_PATH=folder; returns its name."""
     place = folder / "kernels" / KERNEL
     place.mkdir(parents=True)
-    argv = [sys.executable, __file__, "-f", "{connection_file}"]
-    spec = {"argv": argv, "display_name": NAME, "language": "python"}
+    spec = {"argv": COMMAND, "display_name": NAME, "language": "python"}
     (place / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
     return KERNEL
 

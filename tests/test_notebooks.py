@@ -12,7 +12,7 @@ import pytest
 
 from otad import ledger
 from otad.publish import notebooks, pages, root
-from otad.publish.execute import to_bytes
+from otad.publish.execute import execute, to_bytes, without_timings
 from otad.publish.expected import _bounded, _kept, _unlike
 from otad.publish.records import outputs, read_page
 
@@ -51,6 +51,18 @@ def test_a_page_runs_on_a_pretended_gpu_and_records_the_same(page_runs, page):
 def _timed(record):
     """Tell whether a record is a time, an error of rounding, or a verdict about times."""
     return _bounded(record) or (isinstance(record["value"], dict) and "timed" in record["value"])
+
+
+def test_a_started_kernel_gives_the_bytes_of_a_forked_one(page_runs, tmp_path):
+    """One page again, by the kernel of `make book`."""
+    (first, _), futures = page_runs
+    assert futures[first, ALONE].exception() is None
+    execute(ALONE, "smoke", tmp_path / "started.ipynb")
+    started, forked = (
+        to_bytes(without_timings(nbformat.read(path, as_version=4)))
+        for path in (tmp_path / "started.ipynb", first / f"{ALONE}.ipynb")
+    )
+    assert started == forked
 
 
 @pytest.mark.parametrize("paper", WHOLE)

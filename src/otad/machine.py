@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -39,6 +40,12 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
             torch.cuda.synchronize()
         spent.append(time.perf_counter() - start)
     return min(spent)
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process, or one that it has started and seen end, has used so far."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)
 
 
 def machine() -> str:

@@ -1,6 +1,7 @@
 """Studies through Snakemake: every cell once, a part completed, and what a page reads of it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,31 +12,47 @@ from otad import ledger
 from otad.publish import root
 from otad.publish.cells import progress
 
-STUDY = "pradot_code"  # a small one: two cells at smoke scale
+# A study that costs nothing: two cells, a job each.
+STUDY = """\
+from otad.studies import Study
+
+STUDY = Study("toy", lambda scale: [{"seed": s} for s in (0, 1)], lambda cell, scale: [{"x": cell["seed"]}], seconds=60.0)
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository in small that holds the whole package, and one more study."""
+    for name in ("_toc.yml", "Snakefile", "requirements.txt", "_config.yml"):
+        shutil.copy(root() / name, tmp_path)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(root() / "src" / "otad", tmp_path / "src" / "otad", ignore=ignored)
+    (tmp_path / "src" / "otad" / "studies" / "toy.py").write_text(STUDY)
+    (tmp_path / "notebooks").mkdir()
+    return tmp_path
 
 
 def _results(folder):
-    command = [sys.executable, "-m", "otad.publish", "results", STUDY, "--scale", "smoke", "--cores", "1"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-m", "otad.publish", "results", "toy", "--scale", "smoke", "--cores", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src")}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
-def test_a_part_is_completed_and_nothing_is_computed_twice(tmp_path):
-    for name in ("_toc.yml", "Snakefile", "requirements.txt", "_config.yml"):
-        shutil.copy(root() / name, tmp_path)
-    (tmp_path / "src").symlink_to(root() / "src")
-    (tmp_path / "notebooks").mkdir()
-    assert "has 2 of 2 cells" in _results(tmp_path)
-    gathered = tmp_path / "_build" / "results" / "smoke" / f"{STUDY}.json"
+def test_a_part_is_completed_and_nothing_is_computed_twice(repository):
+    assert "has 2 of 2 cells" in _results(repository)
+    gathered = repository / "_build" / "results" / "smoke" / "toy.json"
     before = json.loads(gathered.read_text())
-    cells = sorted((tmp_path / "_build" / "cells" / "smoke" / STUDY).rglob("*.json"))
+    cells = sorted((repository / "_build" / "cells" / "smoke" / "toy").rglob("*.json"))
     kept, lost = cells[0].stat().st_mtime_ns, cells[1]
     lost.unlink()
     shutil.rmtree(gathered.parent)
-    assert "1 of 2 cells are there" in _results(tmp_path)
+    assert "1 of 2 cells are there" in _results(repository)
     assert cells[0].stat().st_mtime_ns == kept
     assert lost.is_file()
     after = json.loads(gathered.read_text())
-    assert after["rows"] == before["rows"]
+    assert after["rows"] == before["rows"] == [{"seed": 0, "x": 0}, {"seed": 1, "x": 1}]
     assert after["missing"] == []
 
 

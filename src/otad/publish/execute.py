@@ -5,8 +5,6 @@ import json
 import logging
 import os
 import re
-import resource
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -21,13 +19,13 @@ from papermill.exceptions import PapermillExecutionError
 from otad import scale as scales
 from otad.machine import versions
 from otad.publish.notebooks import checked_parameters, read, renumber, to_bytes
-from otad.publish.processes import settle
+from otad.publish.processes import computing, settle
 
 # A kernel is given ports that were free a moment before; with two pages starting at once, another may have taken one.
 NEVER_STARTED, STARTS, START_TIMEOUT = "Kernel died before replying", 3, 300
 
 # Asked of the kernel that has computed, after the page's last cell.
-MACHINE = "from otad.machine import machine\nprint(machine(), end='')"
+MACHINE = "from otad.machine import machine, peak_memory_mb\nprint(peak_memory_mb(), machine(), end='')"
 
 
 class PageError(RuntimeError):
@@ -45,21 +43,21 @@ def execute(
     scales.check(scale)
     notebook = read(page)
     parameters = checked_parameters(notebook, {"scale": scale, **parameters})
-    environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
-    os.environ.update(environment, PYTHONHASHSEED="0")
+    os.environ.update(computing(threads))
     settle()
     start = time.perf_counter()
     notebook.cells.append(new_code_cell(MACHINE))
     executed = run(notebook, page, parameters, kernel)
-    asked = executed.cells.pop()
+    asked = executed.cells.pop().outputs
+    peak, _, machine = "".join(o.text for o in asked if o.get("name") == "stdout").partition(" ")
     cost = {
         "page": page,
         "scale": scale,
         "seconds": round(time.perf_counter() - start, 2),
-        "peak_memory_mb": round(_peak_memory_mb(), 1),
+        "peak_memory_mb": float(peak),
         "threads": threads,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": "".join(o.text for o in asked.outputs if o.get("name") == "stdout"),
+        "machine": machine,
         "versions": versions(),
     }
     write(output, to_bytes(clean(executed)))
@@ -104,12 +102,6 @@ def _where(error: PapermillExecutionError) -> str:
         number, line = own[-1]  # the innermost: a function of the page, perhaps
         return f"    line {number} of its cell: {line.strip()}"
     return "\n".join(f"    {line}" for line in error.source.splitlines() if line.strip())
-
-
-def _peak_memory_mb() -> float:
-    """Return the largest memory of any finished child process: the kernel."""
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 def clean(notebook: NotebookNode) -> NotebookNode:

@@ -93,11 +93,22 @@ def follow(process: subprocess.Popen, log: Path) -> Iterator[str]:
 
 def settle() -> None:
     """Make the surroundings of a kernel the same everywhere: a home may be missing, read-only or full of surprises."""
+    os.environ.update(surroundings())
+
+
+def surroundings() -> dict[str, str]:
+    """Return what the environment of a kernel says of its surroundings; its caches are under _build, which is made."""
     cache = root() / "_build" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     names = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
-    os.environ.update({name: str(cache / name.lower()) for name in names})
-    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, which would stand on a page
+    quiet = {"PYTHONWARNINGS": "ignore:IProgress not found"}  # of tqdm, which would stand on a page
+    return {name: str(cache / name.lower()) for name in names} | quiet
+
+
+def computing(threads: int) -> dict[str, str]:
+    """Return what the environment of a kernel says of how it computes: with so many threads, and with one order of sets."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    return dict.fromkeys(names, str(threads)) | {"PYTHONHASHSEED": "0"}
 
 
 def cached_here() -> dict[str, str]:

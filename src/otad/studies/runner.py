@@ -8,8 +8,6 @@ import functools
 import hashlib
 import json
 import os
-import resource
-import sys
 import tempfile
 import time
 import traceback
@@ -18,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from otad.machine import commit, machine, versions
+from otad.machine import commit, machine, peak_memory_mb, versions
 from otad.studies import Cell, Row, Study
 from otad.studies.sources import fingerprint
 
@@ -94,12 +92,6 @@ def source() -> dict[str, Any]:
     day = datetime.now(UTC).date().isoformat()
     threads = torch.get_num_threads()
     return {"commit": commit(), "machine": machine(), "threads": threads, "versions": versions(), "date": day}
-
-
-def peak_memory_mb() -> float:
-    """Return the most memory that this process has used so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)
 
 
 def write(path: Path, content: bytes) -> None:
