@@ -1,6 +1,7 @@
 """Anomaly detectors, one method a file, sorted by idea: what they all return and what they all can do.
 
-`from otad.methods import FCA` finds every method, whichever folder it lies in, and imports that one alone.
+`from otad.methods import FCA` finds every method, whichever folder it lies in, and imports that one alone;
+`save` and `load` keep what one has learnt in a file.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ METHODS = {
 
 def __getattr__(name: str) -> Any:
     """Import a method when it is asked for, so that nobody waits for the others."""
+    if name in ("save", "load"):
+        return getattr(importlib.import_module("otad.methods.persistence"), name)
     if name not in METHODS:
         raise AttributeError(f"otad.methods has no {name!r}; its methods are {', '.join(sorted(METHODS))}")
     return getattr(importlib.import_module(METHODS[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *METHODS})
+    return sorted({*globals(), *METHODS, "save", "load"})
 
 
 @checked

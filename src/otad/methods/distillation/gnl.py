@@ -104,7 +104,7 @@ class GNL:
         plain, altered = teach(self.backbone, images), [teach(self.backbone, v) for v in views]
         with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global generator
             torch.manual_seed(self.seed)
-            student = Student(self.backbone.channels, self.backbone.strides, self.width).to(images)
+            student = self.build_student().to(images)
         optimiser = torch.optim.Adam(student.parameters(), self.lr, betas=(0.5, 0.999))
         self.losses_ = []
         for _ in range(self.epochs):
@@ -122,6 +122,10 @@ class GNL:
                 self.losses_.append((float(distilled.detach()), float(pulled.detach())))
         self.student_ = student.eval().requires_grad_(False)
         return self
+
+    def build_student(self) -> Student:
+        """Build the student of this backbone, untrained."""
+        return Student(self.backbone.channels, self.backbone.strides, self.width)
 
     def _losses(self, student: Student, maps: list[Tensor], views: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Distillation of plain maps, and the consistency of their views, which may be missing."""
