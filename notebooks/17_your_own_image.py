@@ -33,14 +33,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
-from otad import ledger, plotting
+from otad import ledger, methods, plotting
 from otad.data.drawn import defects, textures
 from otad.data import resize
 from otad.data.readers.files import read_image
 from otad.features.pretrained import efficientnet_lite0
 from otad.methods.matching.fca import FCA
+from otad.methods.memory.patchcore import PatchCore
 from otad.scale import device, pick
 
 folder = tempfile.TemporaryDirectory()
@@ -231,6 +233,23 @@ for path in (broken, phone, Path(folder.name) / "missing.png", camera):
         print(str(error).replace(folder.name, "…"))
 brightest = float(anomaly_map(camera, bits=12)[0].max())
 print(f"with bits=12 the brightest value is {brightest:.2f}")
+
+# %% [markdown]
+# ## Fit once, score for weeks
+#
+# FCA learns nothing, so every picture starts afresh. A method that learns, such as PatchCore, is fitted once, on pictures of normal
+# material, and then scores what comes for weeks, on whichever machine. `save` keeps what it learnt in one file, as tensors and JSON:
+# opening a file runs no code. The backbone stays outside; the file remembers which one it was, by the hash of its weights, and
+# `load` refuses another. Scores come back the same to the bit.
+
+# %%
+normal, new = (textures.render("leather", 96, s)[None].to(device()) for s in (1, 2))
+detector = PatchCore(backbone).fit(normal)
+methods.save(detector, Path(folder.name) / "leather.safetensors")
+again = methods.load(Path(folder.name) / "leather.safetensors", backbone, device())
+
+# %% tags=["hide-input"]
+assert torch.equal(again.score(new).maps, detector.score(new).maps)
 
 # %% [markdown]
 # ## What it costs
