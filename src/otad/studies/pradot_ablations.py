@@ -64,6 +64,17 @@ def setting(scale: str) -> dict[str, Any]:
     }
 
 
+def rule(scale: str) -> dict[str, Any]:
+    """Return what was fixed before the first seed was run: what a seed draws, and the smallest effect that would matter, in points."""
+    drawn = "first prototypes and batches" if scale == "paper" else "all images, first prototypes and batches"
+    return {
+        "resampling": f"a seed draws {drawn} anew",
+        "unit": "points",
+        "smallest_effect": 1.0,
+        "effect_reason": "what we took for “about equal” before the first seed was run",
+    }
+
+
 def loco(scale: str) -> tuple[str, ...]:
     """Return the classes that stand for MVTec AD LOCO, or its own."""
     if scale == "paper":
@@ -256,6 +267,24 @@ def converge(cell: Cell, scale: str) -> Iterator[Row]:
         for stage, f, g in zip(STAGES, train, test, strict=True):
             maps = averaged(learner(cell["seed"], scale, epochs=epochs), f, g, sizes["side"])
             yield {"stage": stage, "epochs": epochs} | judged(maps, data, cell["class"], scale)
+
+
+def crowd(name: str, seed: int, scale: str) -> Iterator[Row]:
+    """Yield for the second and third n, and each ratio, how near prototypes of stage 3 lie to each other at α = 0, and how many are used.
+
+    "apart": mean 1 − cosine to the closest other prototype. "visited": share of those that normal test pictures visit, in percent.
+    """
+    data, train, test = ready(name, seed, scale)
+    for n, ratio in (pair for pair in grid(scale) if pair[0] in setting(scale)["ns"][1:3]):
+        size = min(int(n * ratio), len(data.train))
+        epochs = max(1, round(setting(scale)["steps"] * size / len(data.train)))
+        method = learner(seed, scale, n=n, batch_size=size, epochs=epochs)
+        p = method.learn(train[1], 0.0)
+        unit = F.normalize(p.flatten(0, 2), dim=1)
+        likeness = (unit @ unit.T).fill_diagonal_(-1).amax(1)
+        visited = method.assign(test[1], p, 0.0)[1][~data.labels].unique()
+        apart = float(1 - likeness.mean())
+        yield {"n": n, "B/n": ratio, "apart": apart, "visited": 100 * len(visited) / len(unit)}
 
 
 def compute(cell: Cell, scale: str) -> Iterator[Row]:
