@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -290,6 +291,35 @@ def crowd(name: str, seed: int, scale: str) -> Iterator[Row]:
 def compute(cell: Cell, scale: str) -> Iterator[Row]:
     """Yield the rows of a cell, scores in percent."""
     yield from {"maps": ablate, "batches": batches, "epochs": converge}[cell["part"]](cell, scale)
+
+
+# What the claims say of Table 2 -------------------------------------------------------------------
+
+
+def better(table: pd.DataFrame, means: pd.DataFrame, cells: list[tuple[str, str]]) -> pd.Series:
+    """Return of some cells (stage, α) the one whose mean over seeds is best, score by score."""
+    best = {c: means.loc[cells, c].idxmax() for c in table}
+    return pd.Series({c: table.loc[cell, c] for c, cell in best.items()})
+
+
+def differences(table: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """Return what claims 04 to 07 and 19 say of a table as differences that should be positive: a row (claim, what), a column a score.
+
+    table: scores of one seed, or printed ones, a row (stage, α). means: of all seeds; they say which of two is the better.
+    """
+    found, averages = {}, [(s, "avg") for s in STAGES]
+    two = table.loc[("2+3", "avg")] - better(table, means, averages)
+    for s, claim in zip(STAGES, ("pradot-04", "pradot-05"), strict=True):
+        average = table.loc[(s, "avg")]
+        for a in ("0", "0.3"):
+            found[claim, f"average > α = {a}"] = average - table.loc[(s, a)]
+        gain = average - better(table, means, [(s, "0"), (s, "0.3")])
+        found["pradot-06", f"gain > averaging's, stage {s}"] = two - gain
+    one, other = (table.loc[cell] for cell in averages)
+    local = [c for c in table if c.endswith(" local")]
+    found["pradot-07", "stage 2 > stage 3"] = (one - other)[local]
+    found["pradot-19", "α = 0 > α = 0.3"] = table.loc[("3", "0")] - table.loc[("3", "0.3")]
+    return pd.DataFrame(found).T.sort_index().rename_axis(["claim", "what"])[list(table)]
 
 
 STUDY = Study("pradot_ablations", cells, compute, seconds=12.0)
