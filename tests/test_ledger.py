@@ -298,3 +298,18 @@ def test_what_is_the_same_everywhere_is_compared_strictly(shown, live, said):
 
 def test_rounding_may_exchange_a_pair_of_untrained_scores(shown):
     assert _agree(_run(untrained=80.3))["gap"] == 0.0
+
+
+def test_a_printed_table_has_its_rows_and_columns_in_the_order_of_the_print():
+    table = ledger.printed("pradot", "Table 3", "mvtec_loco", "image_auroc")
+    facts = ledger.numbers(paper="pradot", table="Table 3", dataset="mvtec_loco", metric="image_auroc")
+    assert list(table.index) == list(dict.fromkeys(facts["method"]))
+    assert list(table.columns) == list(dict.fromkeys(facts["category"]))
+    one = facts[(facts["method"] == "pradot") & (facts["category"] == table.columns[1])]
+    assert table.loc["pradot", table.columns[1]] == float(one["value"].iloc[0])
+
+
+@pytest.mark.parametrize("table", ["Table 9", "Table 2"])
+def test_a_table_that_is_not_printed_or_holds_settings_is_refused(table):
+    with pytest.raises(ValueError, match="expected one number a method and category"):
+        ledger.printed("pradot", table, "mvtec_loco", "image_auroc")

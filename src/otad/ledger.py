@@ -72,6 +72,21 @@ def numbers(**equal: str) -> pd.DataFrame:
     return table.assign(number=pd.to_numeric(table["value"], errors="coerce"))
 
 
+def printed(paper: str, table: str, dataset: str, metric: str) -> pd.DataFrame:
+    """Return one metric of a printed table: a row a method, a column a category (means too), in the order of the print.
+
+    Words are those of `numbers`. ValueError if nothing of that kind is printed, or a place holds two numbers.
+    """
+    found = numbers(paper=paper, table=table, dataset=dataset, metric=metric)
+    if found.empty or found.duplicated(["method", "category"]).any():
+        raise ValueError(
+            f"{paper}, {table}, {dataset}, {metric}: expected one number a method and category, got {len(found)}"
+        )
+    wide = found.set_index(["method", "category"])["number"].unstack()
+    wide = wide.loc[found["method"].unique(), found["category"].unique()]
+    return wide.rename_axis(index=None, columns=None)
+
+
 def claim(claim_id: str) -> dict[str, str]:
     """Return one claim as a dict; an unknown id raises ValueError."""
     table = _table("claims.csv")
