@@ -279,3 +279,11 @@ def test_what_is_the_same_everywhere_is_compared_strictly(shown, live, said):
 
 def test_rounding_may_exchange_a_pair_of_untrained_scores(shown):
     assert _agree(_run(untrained=80.3))["gap"] == 0.0
+
+
+def test_published_numbers_are_laid_out_by_a_key_of_their_setting():
+    found = ledger.by_setting("corruption", paper="ttad", table="Table 1", dataset="mvtec_ad")
+    assert found.shape == (10, 5)
+    assert found.loc["vitad", "gaussian noise"] == 63.86
+    with pytest.raises(ValueError, match="has 'weather' in its setting"):
+        ledger.by_setting("weather", paper="ttad", table="Table 1")
