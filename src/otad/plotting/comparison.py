@@ -63,7 +63,7 @@ def intervals(
     found = samples.groupby(level=levels, sort=False).agg(
         lambda x: list(t_interval(x.tolist())) if x.notna().all() else None
     )
-    spec = "{{:+.{0}f}} [{{:+.{0}f}}, {{:+.{0}f}}]".format(digits)
+    spec = f"{{:+.{digits}f}} [{{:+.{digits}f}}, {{:+.{digits}f}}]"
     text = found.map(lambda ends: spec.format(*ends) if ends else "–")
     rows = text.reset_index().drop(columns=list(hide))
     table(rows, caption=caption, shows=shows, folded=folded)
