@@ -313,3 +313,11 @@ def test_a_printed_table_has_its_rows_and_columns_in_the_order_of_the_print():
 def test_a_table_that_is_not_printed_or_holds_settings_is_refused(table):
     with pytest.raises(ValueError, match="expected one number a method and category"):
         ledger.printed("pradot", table, "mvtec_loco", "image_auroc")
+
+
+def test_published_numbers_are_laid_out_by_a_key_of_their_setting():
+    found = ledger.by_setting("corruption", paper="ttad", table="Table 1", dataset="mvtec_ad")
+    assert found.shape == (10, 5)
+    assert found.loc["vitad", "gaussian noise"] == 63.86
+    with pytest.raises(ValueError, match="has 'weather' in its setting"):
+        ledger.by_setting("weather", paper="ttad", table="Table 1")

@@ -197,3 +197,17 @@ def test_a_drawn_picture_has_a_title_and_no_ticks():
     assert not ax.get_xticks().size
     assert not ax.get_yticks().size
     plt.close(ax.figure)
+
+
+def test_differences_are_shown_with_their_intervals_over_seeds_and_returned(shown):
+    keys = [("image", "blur", s) for s in range(3)] + [("image", "noise", s) for s in range(3)]
+    index = pd.MultiIndex.from_tuples(keys, names=["of", "corruption", "seed"])
+    samples = pd.DataFrame({"A": [1.0, 2.0, 3.0, -4.0, -4.0, -4.0], "B": [1.0, np.nan, 2.0, 0, 0, 0]}, index)
+    found = plotting.intervals(samples, caption="Gain", hide=["of"])
+    assert found.loc[("image", "blur"), "A"] == pytest.approx([2.0, 2 - 2.484, 2 + 2.484], abs=1e-3)
+    assert found.loc[("image", "blur"), "B"] is None
+    text = shown[0][0]["text/html"]
+    assert "+2.0 [-0.5, +4.5]" in text
+    assert "-4.0 [-4.0, -4.0]" in text
+    assert "<th>corruption</th>" in text
+    assert "<th>of</th>" not in text

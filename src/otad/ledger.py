@@ -87,6 +87,19 @@ def printed(paper: str, table: str, dataset: str, metric: str) -> pd.DataFrame:
     return wide.rename_axis(index=None, columns=None)
 
 
+def by_setting(key: str, **equal: str) -> pd.DataFrame:
+    """Return published numbers as a table: a row a method, a column a value of one key of their `setting`, its underscores as blanks.
+
+    `by_setting("corruption", paper="ttad", table="Table 1", dataset="mvtec_ad")`. ValueError if no such number has the key.
+    """
+    found = numbers(**equal)
+    found["key"] = found["setting"].str.extract(rf"(?:^|;){key}=([^;]+)")[0].str.replace("_", " ")
+    if found["key"].isna().all():
+        raise ValueError(f"no published number of {equal} has {key!r} in its setting")
+    table = found.pivot_table(index="method", columns="key", values="number", aggfunc="first", sort=False)
+    return table.rename_axis(index=None, columns=None)
+
+
 def claim(claim_id: str) -> dict[str, str]:
     """Return one claim as a dict; an unknown id raises ValueError."""
     table = _table("claims.csv")

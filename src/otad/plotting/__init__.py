@@ -4,7 +4,7 @@
 the margins of verdicts.
 """
 
-from otad.plotting.comparison import beside, curves, dots, margins
+from otad.plotting.comparison import beside, curves, dots, intervals, margins
 from otad.plotting.output import COLORS, HEAT, OUTLINE, WIDTH, show, table
 from otad.plotting.pictures import best_and_worst, draw, gallery, maps, show_maps
 
@@ -19,6 +19,7 @@ __all__ = [
     "dots",
     "draw",
     "gallery",
+    "intervals",
     "maps",
     "margins",
     "show",

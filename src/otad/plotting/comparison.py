@@ -46,6 +46,30 @@ def beside(
     table(frame.rename_axis([None] * frame.index.nlevels), caption=caption, shows=shows, folded=folded)
 
 
+def intervals(
+    samples: pd.DataFrame,
+    caption: str = "",
+    shows: Sequence[str] = (),
+    digits: int = 1,
+    folded: str = "",
+    hide: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Display means with 95 % intervals over seeds, of differences: signed; return them, each as [mean, low, high].
+
+    samples: a row a seed, which is the last level of the index; the other levels name the rows of the table, except those in `hide`. A
+    column a thing; NaN where a thing has no number for a row.
+    """
+    levels = list(range(samples.index.nlevels - 1))
+    found = samples.groupby(level=levels, sort=False).agg(
+        lambda x: list(t_interval(x.tolist())) if x.notna().all() else None
+    )
+    spec = f"{{:+.{digits}f}} [{{:+.{digits}f}}, {{:+.{digits}f}}]"
+    text = found.map(lambda ends: spec.format(*ends) if ends else "–")
+    rows = text.reset_index().drop(columns=list(hide))
+    table(rows, caption=caption, shows=shows, folded=folded)
+    return found
+
+
 def dots(
     printed: Numbers,
     here: Numbers,
