@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from otad import ledger
+from otad.publish import pages
 from otad.publish.audit import compare, means, rates, repeated
 
 
@@ -55,8 +56,26 @@ def test_numbers_are_filtered_and_parsed():
 
 
 def test_unknown_claim_is_refused():
-    with pytest.raises(ValueError, match="unknown claim id 'fca-21'"):
+    with pytest.raises(ValueError, match="unknown claim id 'fca-21'.*src/otad/published/community.csv"):
         ledger.claim("fca-21")
+
+
+def test_claims_of_our_own_stand_apart_and_name_the_page_that_judges_them():
+    own = ledger.community()
+    assert list(own.columns) == ["id", "statement", "page", "by", "where"]
+    assert own["id"].is_unique
+    assert own["id"].str.fullmatch(r"own-\d\d").all()
+    assert set(own["page"]) <= set(pages())
+    assert not (own == "").any(axis=None)
+    assert not set(own["id"]) & set(ledger.claims()["id"])
+
+
+def test_a_claim_of_our_own_is_judged_like_a_paper_s(shown):
+    ledger.verdict("own-01", {"A > B": [0.5, 0.6, 0.4, 0.5, 0.6]}, "seed: new pictures", "points")
+    assert ledger.recorded("verdict own-01")["verdict"] == "holds"
+    assert "own-01 holds" in shown[-1][0]["text/html"]
+    assert ledger.is_own("own-01")
+    assert not ledger.is_own("fca-01")
 
 
 # The audit

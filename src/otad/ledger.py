@@ -48,6 +48,11 @@ def claims() -> pd.DataFrame:
     return _table("claims.csv").copy()
 
 
+def community() -> pd.DataFrame:
+    """Return the claims of contributors' own: id, statement, page (that judges it), by (who claims it), where (it was first said)."""
+    return _table("community.csv").copy()
+
+
 def figures() -> pd.DataFrame:
     """Return the figures, tables and algorithms of the five papers: paper, id, shows, code_must_produce, data_needed."""
     return _table("figures.csv").copy()
@@ -101,14 +106,20 @@ def by_setting(key: str, **equal: str) -> pd.DataFrame:
 
 
 def claim(claim_id: str) -> dict[str, str]:
-    """Return one claim as a dict; an unknown id raises ValueError."""
-    table = _table("claims.csv")
-    row = table[table["id"] == claim_id]
-    if row.empty:
-        raise ValueError(
-            f"unknown claim id {claim_id!r}; ids look like 'fca-17': one of fca, benchmark, ttad, foct, pradot with 01 … 20"
-        )
-    return {str(k): str(v) for k, v in row.iloc[0].items()}
+    """Return one claim, of a paper or of a contributor's own, as a dict; an unknown id raises ValueError."""
+    for table in (_table("claims.csv"), _table("community.csv")):
+        row = table[table["id"] == claim_id]
+        if not row.empty:
+            return {str(k): str(v) for k, v in row.iloc[0].items()}
+    raise ValueError(
+        f"unknown claim id {claim_id!r}; ids look like 'fca-17': one of fca, benchmark, ttad, foct, pradot with 01 … 20; "
+        "or, for a claim of your own, like 'own-01': a line of src/otad/published/community.csv"
+    )
+
+
+def is_own(claim_id: str) -> bool:
+    """Tell whether a claim is a contributor's own, by its id."""
+    return claim_id.startswith("own-")
 
 
 # Recorded values ---------------------------------------------------------------------------------
