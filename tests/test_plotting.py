@@ -145,6 +145,17 @@ def test_dots_are_told_in_the_alt_text(shown):
     )
 
 
+def test_dots_without_print_say_nothing_of_it(shown, monkeypatch):
+    kept = []
+    monkeypatch.setattr("otad.plotting.comparison.show", lambda fig, alt, **_: kept.append((fig, alt)))
+    frame = pd.DataFrame({"PRO": [1.0, 2.0]}, index=["A", "B"])
+    plotting.dots(None, frame, half=frame / 10, label="points")
+    fig, alt = kept[0]
+    assert alt == "points, here: PRO: A 1.0, B 2.0."
+    assert not fig.legends
+    assert [line.get_marker() for line in fig.axes[0].lines if line.get_marker() == "D"] == []
+
+
 def test_curves_have_the_interval_of_their_seeds(shown, monkeypatch):
     kept = []
     monkeypatch.setattr("otad.plotting.comparison.show", lambda fig, **_: kept.append(fig))

@@ -71,7 +71,7 @@ def intervals(
 
 
 def dots(
-    printed: Numbers,
+    printed: Numbers | None,
     here: Numbers,
     half: Numbers | None = None,
     label: str = "",
@@ -80,9 +80,9 @@ def dots(
 ) -> None:
     """Display a row a name: a diamond where print has it, a dot with its interval here; a panel for each column of DataFrames.
 
-    label: of the horizontal axis. zero: draw a line there (differences). The rest as in `beside`.
+    printed: None where nothing is. label: of the horizontal axis. zero: draw a line there (differences). The rest as in `beside`.
     """
-    old, new, span = _matched(printed, here, half)
+    old, new, span = _matched(here * np.nan if printed is None else printed, here, half)
     names = [" ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in old.index]
     fig, axes = plt.subplots(
         1,
@@ -96,15 +96,17 @@ def dots(
     for ax, column in zip(axes[0], new.columns, strict=True):
         if zero:
             ax.axvline(0, color="black", lw=1)
-        ax.plot(old[column], at - 0.15, "D", mfc="none", color=RED, label="printed")
+        if printed is not None:
+            ax.plot(old[column], at - 0.15, "D", mfc="none", color=RED, label="printed")
         error = None if half is None else span[column].fillna(0)
         ax.errorbar(new[column], at + 0.15, xerr=error, fmt="o", color=BLUE, capsize=3, label="here")
         ax.set(xlabel=label, title="" if isinstance(here, pd.Series) else str(column))
         ax.grid(axis="y", color="0.93")
     axes[0, 0].set_yticks(at, names)
     axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    show(fig, alt=_told(old, new, label), shows=shows)
+    if printed is not None:
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    show(fig, alt=_told(None if printed is None else old, new, label), shows=shows)
 
 
 def curves(
@@ -249,13 +251,14 @@ def _number(value: float, digits: int) -> str:
     return "–" if np.isnan(value) else f"{value:.{digits}f}"
 
 
-def _told(old: pd.DataFrame, new: pd.DataFrame, label: str) -> str:
-    """Return printed and measured in words, for those who cannot see the dots."""
+def _told(old: pd.DataFrame | None, new: pd.DataFrame, label: str) -> str:
+    """Return printed (if anything is) and measured in words, for those who cannot see the dots."""
     lines = []
     for column in new.columns:
-        pairs = ", ".join(
-            f"{n if isinstance(n, str) else ' '.join(map(str, n))} {_number(a, 1)} and {_number(b, 1)}"
-            for n, a, b in zip(old.index, old[column], new[column], strict=True)
-        )
-        lines.append(f"{column + ': ' if column else ''}{pairs}")
-    return f"{label or 'Values'}, printed and here: {'; '.join(lines)}."
+        pairs = []
+        for name, value in new[column].items():
+            before = "" if old is None else f"{_number(old.loc[name, column], 1)} and "
+            words = name if isinstance(name, str) else " ".join(map(str, name))
+            pairs.append(f"{words} {before}{_number(value, 1)}")
+        lines.append(f"{column + ': ' if column else ''}{', '.join(pairs)}")
+    return f"{label or 'Values'}, {'' if old is None else 'printed and '}here: {'; '.join(lines)}."
