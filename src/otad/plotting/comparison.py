@@ -26,11 +26,12 @@ def beside(
     shows: Sequence[str] = (),
     digits: int = 1,
     folded: str = "",
+    timing: bool = False,
 ) -> None:
     """Display one metric, printed and here in neighbouring columns.
 
     printed, here: a Series, a row a name, or a DataFrame, a pair of columns for each of its columns; matched by name, rows in the order
-    of `printed`, then what is only here. half: like `here`, half of each interval. folded: as in `table`.
+    of `printed`, then what is only here. half: like `here`, half of each interval. folded, timing: as in `table`.
     """
     old, new, span = _matched(printed, here, half)
     found: dict[Any, list[str]] = {}
@@ -43,7 +44,13 @@ def beside(
     frame = pd.DataFrame(found, index=old.index)
     if isinstance(here, pd.Series):
         frame.columns = frame.columns.get_level_values(1)
-    table(frame.rename_axis([None] * frame.index.nlevels), caption=caption, shows=shows, folded=folded)
+    table(
+        frame.rename_axis([None] * frame.index.nlevels),
+        caption=caption,
+        shows=shows,
+        folded=folded,
+        timing=timing,
+    )
 
 
 def intervals(
@@ -216,9 +223,9 @@ def _forest(
 
 def _band(ax: Axes, frame: pd.DataFrame, color: str, mark: str) -> tuple[Any, str]:
     """Draw the mean of the rows and its interval; return the line, and where it begins and ends."""
-    frame = frame.dropna()
-    x, middle = list(frame.columns), frame.mean().to_numpy()
     single = len(frame) < 2
+    frame = frame.dropna(axis=1) if single else frame.dropna()
+    x, middle = list(frame.columns), frame.mean().to_numpy()
     (line,) = ax.plot(
         x, middle, mark, ls="--" if single else "-", color=color, mfc="none" if single else color, ms=5
     )
