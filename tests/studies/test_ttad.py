@@ -144,3 +144,9 @@ def test_data_sets_that_a_folder_holds_are_found(tmp_path, monkeypatch):
         arenas.holding(("mvtec_ad", "realiad"))
     (tmp_path / "realiad").mkdir()
     assert arenas.holding(("mvtec_ad", "realiad")) == ("realiad",)
+
+
+def test_severities_and_classes_are_those_that_page_30_has_chosen():
+    accepted = json.loads((root() / "tests" / "expected" / "laptop.json").read_text(encoding="utf-8"))
+    assert accepted["p30_severities"]["value"] == shifted.MATCHED
+    assert tuple(accepted["p30_arena"]["value"]) == shifted.SHIFTED
