@@ -408,7 +408,8 @@ why = f"At α = {at:g}, of the method's local prototypes. Global ones, α = 0, h
 ledger.verdict("pradot-16", margins, unit="of cosine", why=why, **SMALL, **RULE)
 
 # %% tags=["remove-input"]
-ledger.say(f"At α = 0 two prototypes of one cell have a cosine of {{p53_same[0]:.3f}} and any two of {{p53_any[0]:.3f}}; at α = {last:g} it is {{p53_same[{last:g}]:.3f}} against {{p53_any[{last:g}]:.3f}}. The address begins to matter only through α.")  # fmt: skip
+of_cell, anyone = ledger.recorded("p53_same"), ledger.recorded("p53_any")
+ledger.say(f"At α = 0 two prototypes of one cell have a cosine of {of_cell['0']:.3f} and any two of {anyone['0']:.3f}; at α = {last:g} it is {of_cell[f'{last:g}']:.3f} against {anyone[f'{last:g}']:.3f}. The address begins to matter only through α.")  # fmt: skip
 
 # %% [markdown]
 # ## Paper against code

@@ -124,11 +124,13 @@ def curves(
     shows: Sequence[str] = (),
     log: bool = False,
     columns: int = 3,
+    log_y: bool = False,
+    timing: bool = False,
 ) -> None:
     """Display curves, the mean over seeds with its 95 % interval as a band.
 
     panels: title → label → DataFrame, a row a seed, a column an x (numbers, or words in their order); a single row is drawn dashed
-    and without a band, as printed curves are. levels: label → height of a dotted line in every panel. log: the horizontal axis.
+    and without a band, as printed curves are. levels: label → height of a dotted line in every panel. log: the horizontal axis; log_y: the other. timing: as in `show`.
     """
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     if not labels:
@@ -147,13 +149,15 @@ def curves(
             told.append(f"{title + ': ' if title else ''}{name} {ends}")
         for k, (name, height) in enumerate((levels or {}).items()):
             drawn[name] = ax.axhline(height, ls=":", color=("black", GREY)[k % 2])
-        ax.set(title=title, xlabel=xlabel, xscale="log" if log else "linear")
+        ax.set(
+            title=title, xlabel=xlabel, xscale="log" if log else "linear", yscale="log" if log_y else "linear"
+        )
     for ax in axes.flat[len(panels) :]:
         ax.axis("off")
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
     fig.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=min(4, len(drawn)))
-    show(fig, alt=f"{ylabel} against {xlabel}. {'; '.join(told)}.", shows=shows)
+    show(fig, alt=f"{ylabel} against {xlabel}. {'; '.join(told)}.", shows=shows, timing=timing)
 
 
 def margins(
