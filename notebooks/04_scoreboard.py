@@ -234,8 +234,9 @@ ledger.say(
 # ## What this board cannot say
 #
 # Pictures are small and few, settings are quick and untuned, and a scene and three textures are no factory. A method that is good at 1024
-# pixels, or after an hour of training, does not show it here: GNL trains a network, and gets a dozen steps for it. The pages of the papers
-# give each method its own sizes.
+# pixels, or after an hour of training, does not show it here: GNL trains a network, and gets a dozen or so steps for it.
+# (In a first run it had batches of sixteen, so five steps, and guessed; its batches are smaller since. Nothing else was changed after that
+# run.) The pages of the papers give each method its own sizes.
 #
 # ## What we found
 
