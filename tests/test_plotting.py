@@ -222,3 +222,22 @@ def test_differences_are_shown_with_their_intervals_over_seeds_and_returned(show
     assert "-4.0 [-4.0, -4.0]" in text
     assert "<th>corruption</th>" in text
     assert "<th>of</th>" not in text
+
+
+def test_growth_tells_slopes_measured_and_promised(shown):
+    x = np.array([4.0, 8, 16])
+    lines = {"square": (x, 1e-3 * x**2, x**2), "slow": (x[1:], 2e-3 * x[1:], x[1:] ** 2)}
+    plotting.growth(
+        {"N, pixels": lines, "T": {"slow": (x, x**0, x)}, "C": lines}, "ms", shows=["fca Table 5"]
+    )
+    data, metadata = shown[0]
+    assert "N, pixels: square 2.00 for 2.00, slow 1.00 for 2.00; T: slow 0.00 for 1.00" in data["text/plain"]
+    assert metadata["otad"] == {"shows": ["fca Table 5"], "timing": True}
+    assert metadata["image/png"]["width"] == round(96 * plotting.WIDTH)
+    assert plotting.slope(x, 7 * x**1.5) == pytest.approx(1.5)
+
+
+def test_growth_of_no_time_is_refused():
+    with pytest.raises(ValueError, match="slow: .* must be positive"):
+        plotting.growth({"N": {"slow": ([1, 2], [0.0, 1.0], [1, 2])}}, "ms")
+    plt.close("all")
