@@ -200,6 +200,14 @@ def test_gallery_draws_every_image_and_hides_spare_axes():
     plt.close(fig)
 
 
+def test_a_gallery_tells_several_readings_apart(two):
+    images, masks, _ = two
+    fig = plotting.gallery(images, columns=2, masks={"exact": masks, "none": ~masks[::-1] & False})
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["exact", "none"]
+    assert [len(ax.collections) for ax in fig.axes] == [1, 0]
+    plt.close(fig)
+
+
 def test_a_drawn_picture_has_a_title_and_no_ticks():
     _, ax = plt.subplots()
     drawn = plotting.draw(ax, np.eye(3), "one", vmin=0, vmax=2)

@@ -107,7 +107,9 @@ def dots(
             ax.plot(old[column], at - 0.15, "D", mfc="none", color=RED, label="printed")
         error = None if half is None else span[column].fillna(0)
         ax.errorbar(new[column], at + 0.15, xerr=error, fmt="o", color=BLUE, capsize=3, label="here")
-        ax.set(xlabel=label, title="" if isinstance(here, pd.Series) else str(column))
+        title = "" if isinstance(here, pd.Series) else str(column)
+        ax.set(xlabel=label)
+        ax.set_title(textwrap.fill(title, 60 // len(new.columns)), fontsize=10)
         ax.grid(axis="y", color="0.93")
     axes[0, 0].set_yticks(at, names)
     axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
@@ -125,12 +127,14 @@ def curves(
     log: bool = False,
     columns: int = 3,
     log_y: bool = False,
+    same: bool = True,
     timing: bool = False,
 ) -> None:
     """Display curves, the mean over seeds with its 95 % interval as a band.
 
     panels: title → label → DataFrame, a row a seed, a column an x (numbers, or words in their order); a single row is drawn dashed
-    and without a band, as printed curves are. levels: label → height of a dotted line in every panel. log: the horizontal axis; log_y: the other. timing: as in `show`.
+    and without a band, as printed curves are. levels: label → height of a dotted line in every panel. log: the horizontal axis; log_y:
+    the other. same: all panels have one vertical axis. timing: as in `show`.
     """
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     if not labels:
@@ -138,7 +142,7 @@ def curves(
     across = min(columns, len(panels))
     down = -(-len(panels) // across)
     fig, axes = plt.subplots(
-        down, across, figsize=(WIDTH, 2.7 * down + 0.3), layout="constrained", sharey=True, squeeze=False
+        down, across, figsize=(WIDTH, 2.7 * down + 0.3), layout="constrained", sharey=same, squeeze=False
     )
     drawn: dict[str, Any] = {}
     told = []
@@ -217,7 +221,9 @@ def _forest(
     ax.set_yticks(range(len(ends)), [textwrap.fill(name, 38) for name in ends])
     ax.set_ylim(len(ends) - 0.4, -0.6)
     ax.set_title(
-        f"{claim} {word}, {found['n']} seeds" + (" (◇ in print)" if printed else ""), loc="left", fontsize=11
+        f"{claim} {word}, {found['n']} seeds" + (" (◇ in print)" if set(printed) & set(ends) else ""),
+        loc="left",
+        fontsize=11,
     )
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)

@@ -8,27 +8,38 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 
-from otad.plotting.output import OUTLINE, WIDTH, show
+from otad.plotting.output import COLORS, OUTLINE, WIDTH, show
 
+PENS = (OUTLINE, COLORS[7], COLORS[1], COLORS[3])  # of outlines, readable on grey and brown
 ACROSS = 5  # maps side by side: more are too small to read in the book's column
 
 
 def gallery(images: Any, titles: Sequence[str] | None = None, columns: int = 6, masks: Any = None) -> Figure:
-    """Draw images (N,3,H,W) in rows of `columns`, the outline of each mask (N,H,W) over its image."""
+    """Draw images (N,3,H,W) in rows of `columns`, the outline of each mask (N,H,W) over its image.
+
+    masks: or several readings, label → masks; each has its colour, and the legend says which.
+    """
     pictures = _array(images)
+    readings = masks if isinstance(masks, Mapping) else {} if masks is None else {"": masks}
+    outlines = [(_array(m), color) for m, color in zip(readings.values(), PENS, strict=False)]
     rows = -(-len(pictures) // columns)
     side = min(WIDTH / columns, 2.2)
     height = side * pictures.shape[-2] / pictures.shape[-1] + (0.3 if titles else 0.0)
-    fig, axes = plt.subplots(
-        rows, columns, figsize=(side * columns, height * rows), layout="constrained", squeeze=False
-    )
+    size = (side * columns, height * rows + (0.35 if len(readings) > 1 else 0.0))
+    fig, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     for i, ax in enumerate(axes.flat):
         ax.axis("off")
         if i < len(pictures):
-            _picture(ax, pictures[i], None if masks is None else _array(masks)[i])
+            ax.imshow(np.moveaxis(pictures[i], 0, -1))
+            for values, color in outlines:
+                _outline(ax, values[i], color)
             if titles:
                 ax.set_title(titles[i], fontsize=10)
+    if len(readings) > 1:
+        lines = [Line2D([], [], color=color, lw=2) for _, color in outlines]
+        fig.legend(lines, list(readings), loc="outside lower center", ncols=len(readings))
     return fig
 
 
@@ -136,10 +147,14 @@ def _first(axes: Any, picture: np.ndarray, mask: np.ndarray, title: str, named: 
     axes[0].set_ylabel(title, fontsize=10)
 
 
-def _picture(ax: Axes, picture: np.ndarray, mask: np.ndarray | None) -> None:
+def _picture(ax: Axes, picture: np.ndarray, mask: np.ndarray) -> None:
     ax.imshow(np.moveaxis(picture, 0, -1))
-    if mask is not None and mask.any() and not mask.all():
-        ax.contour(mask, levels=[0.5], colors=OUTLINE, linewidths=1.2)
+    _outline(ax, mask, OUTLINE)
+
+
+def _outline(ax: Axes, mask: np.ndarray, color: str) -> None:
+    if mask.any() and not mask.all():
+        ax.contour(mask, levels=[0.5], colors=color, linewidths=1.2)
 
 
 def _array(values: Any) -> np.ndarray:
