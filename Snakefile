@@ -59,6 +59,8 @@ rule cells:
         touch("_build/cells/{scale}/{study}/job-{job}.done"),
     threads: THREADS
     resources:
+        runtime=120,  # minutes, for schedulers
+        mem_mb=8192,
         **({"gpu": 1} if SCALE == "paper" else {}),
     shell:
         "{STUDIES} run {wildcards.study} --scale {wildcards.scale} --job {wildcards.job} --threads {threads}"

@@ -49,6 +49,15 @@ from otad.methods.nearest import nearest
 from otad.methods.memory.ttad import TTAD, gaussian
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
+from otad.studies.shifted import (
+    FIRST,
+    FLAGGED,
+    MATCHED,
+    NOTHING,
+    REAL,
+    SHIFTED,
+    solar_cells,
+)
 
 if scale == "paper":
     MVTEC = location("mvtec_ad", data_folder)
@@ -122,28 +131,9 @@ plotting.show(
 n_train = pick(scale, smoke=8, laptop=100, paper=300)
 n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
 n_good, n_each = pick(scale, smoke=(6, 2), laptop=(10, 4))
-PLANTED = ("cut", "hole", "contamination")
-
-
-def planted(s):
-    """Monocrystalline cells with planted defects, and their masks."""
-    kinds = ["good"] * n_good + list(PLANTED) * n_each
-    return solar.planted("mono", side, n_train, kinds, s, salt=30)
-
-
-def real(cell, designs="shared"):
-    def load(s):
-        n_bad = 3 * n_each
-        return solar.load(cell, side, n_train, n_good, n_bad, s, designs)
-
-    return load
-
-
 CANDIDATES = {
-    "mono, planted defects": planted,
-    "mono, real, all designs": real("mono", "all"),
-    "mono, real": real("mono"),
-    "poly, real": real("poly"),
+    name: lambda s, name=name: solar_cells(name, side, n_train, n_good, n_each, s)
+    for name in (FIRST, *REAL)
 }
 if scale == "smoke":
     CANDIDATES = dict(list(CANDIDATES.items())[:2])
@@ -232,6 +222,8 @@ trial = pd.DataFrame(rows).pivot_table(
 lost = trial["clean"].to_numpy()[:, None] - trial[list(KINDS)]
 passes = (trial["clean"] >= 0.9) & ((lost >= 0.1).sum(axis=1) >= 2)
 ARENA = [name for name in CANDIDATES if passes[name]] or list(CANDIDATES)[:1]
+if scale == "laptop" and tuple(ARENA) != SHIFTED:  # what the studies take
+    raise AssertionError(f"the rule lets in {ARENA}, the studies have {SHIFTED}")
 
 # %% tags=["hide-input"]
 ledger.record("p30_trial", trial.T.to_dict(), tolerance=5e-3)
@@ -260,11 +252,10 @@ ledger.say("Into the arena: " + "; ".join(ARENA) + ".")
 
 # %%
 METRICS = {"image": "Table 1", "pixel": "Table 3"}
-kinds = ["good"] * pick(scale, smoke=6, laptop=15)
-kinds += list(PLANTED) * pick(scale, smoke=2, laptop=5)
+n_more, n_kind = pick(scale, smoke=(6, 2), laptop=(15, 5))
 rows = []
 for s in range(pick(scale, smoke=1, laptop=4)):
-    data = solar.planted("mono", side, n_train, kinds, s, salt=30)
+    data = solar_cells(FIRST, side, n_train, n_more, n_kind, s)
     detector = TTAD(net, n_memory=n_entries, seed=s).fit(data.train.to(device()))
     for kind, severity in [("clean", 0), *product(KINDS, SEVERITIES)]:
         images = (
@@ -300,10 +291,12 @@ for (kind, severity), loss in losses.iterrows():
     lines.append(line)
 gaps = pd.DataFrame(lines)
 closest = gaps.loc[gaps.groupby("corruption", sort=False)["sum of gaps"].idxmin()]
-MATCHED = dict(
-    zip(closest["corruption"], closest["severity"].astype(int), strict=True)
-)
-ledger.record("p30_severities", MATCHED)
+chosen = dict(zip(closest["corruption"], closest["severity"].tolist(), strict=True))
+if (
+    scale == "laptop" and chosen != MATCHED
+):  # what the studies of pages 33 and 34 take
+    raise AssertionError(f"the rule chooses {chosen}, the studies have {MATCHED}")
+ledger.record("p30_severities", chosen)
 ledger.record(
     "p30_losses", closest.set_index("corruption").T.to_dict(), tolerance=0.1
 )
@@ -344,7 +337,6 @@ ledger.say(
 # The verdict seeds: new cells, new damage, new memory, new noise. The first row of the table is the paper's, for MVTec AD.
 
 # %%
-FLAGGED = ("mono, real, all designs",)
 n_seeds, n_beside = pick(scale, smoke=(2, 2), laptop=(10, 5), paper=(5, 5))
 rows, distances, normal_patches = [], [], {}
 for name in ARENA:
@@ -584,7 +576,6 @@ ledger.say(
 # corruptions; one of distances and one of separation, averaged over the corruptions, where it speaks of a shift.
 
 # %%
-POINT = 1.0  # of AUROC, the smallest difference that matters
 judged = wide[~wide.index.get_level_values("class").isin(FLAGGED)]
 judged = judged.groupby(["method", "seed"], sort=False).mean()  # over classes
 lost = {
@@ -608,9 +599,6 @@ hardest = grid[list(KINDS)].idxmin(axis=1)
 told = "; ".join(f"{c}, {m}: {k}" for (c, m), k in hardest.items())
 draws = "a seed draws the cells, the damage, the memory and the noise"
 arena = "Planted defects on solar cells, not MVTec AD."
-reason = (
-    "half of the printed steps between the transport rows of Table 4 are smaller"
-)
 ledger.verdict(
     "ttad-01",
     {
@@ -628,8 +616,7 @@ ledger.verdict(
     draws,
     "points of image AUROC",
     f"Methods: {', '.join(METHODS)}. {arena}",
-    smallest_effect=POINT,
-    effect_reason=reason,
+    **NOTHING,
 )
 ledger.verdict(
     "ttad-03",
@@ -637,8 +624,7 @@ ledger.verdict(
     draws,
     "points of image AUROC",
     f"The hardest corruption in the mean over seeds, by class and method: {told}. The flagged class does not count. In print the claim does not hold for all methods either (page Audit). {arena}",
-    smallest_effect=POINT,
-    effect_reason=reason,
+    **NOTHING,
 )
 each = "; ".join(
     f"{k} {farther[k].mean():+.1f} and {blurred[k].mean():+.2f}" for k in KINDS

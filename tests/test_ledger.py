@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from otad import ledger
+from otad.publish import pages
 from otad.publish.audit import compare, means, rates, repeated
 
 
@@ -55,8 +56,26 @@ def test_numbers_are_filtered_and_parsed():
 
 
 def test_unknown_claim_is_refused():
-    with pytest.raises(ValueError, match="unknown claim id 'fca-21'"):
+    with pytest.raises(ValueError, match="unknown claim id 'fca-21'.*src/otad/published/community.csv"):
         ledger.claim("fca-21")
+
+
+def test_claims_of_our_own_stand_apart_and_name_the_page_that_judges_them():
+    own = ledger.community()
+    assert list(own.columns) == ["id", "statement", "page", "by", "where"]
+    assert own["id"].is_unique
+    assert own["id"].str.fullmatch(r"own-\d\d").all()
+    assert set(own["page"]) <= set(pages())
+    assert not (own == "").any(axis=None)
+    assert not set(own["id"]) & set(ledger.claims()["id"])
+
+
+def test_a_claim_of_our_own_is_judged_like_a_paper_s(shown):
+    ledger.verdict("own-01", {"A > B": [0.5, 0.6, 0.4, 0.5, 0.6]}, "seed: new pictures", "points")
+    assert ledger.recorded("verdict own-01")["verdict"] == "holds"
+    assert "own-01 holds" in shown[-1][0]["text/html"]
+    assert ledger.is_own("own-01")
+    assert not ledger.is_own("fca-01")
 
 
 # The audit
@@ -298,3 +317,26 @@ def test_what_is_the_same_everywhere_is_compared_strictly(shown, live, said):
 
 def test_rounding_may_exchange_a_pair_of_untrained_scores(shown):
     assert _agree(_run(untrained=80.3))["gap"] == 0.0
+
+
+def test_a_printed_table_has_its_rows_and_columns_in_the_order_of_the_print():
+    table = ledger.printed("pradot", "Table 3", "mvtec_loco", "image_auroc")
+    facts = ledger.numbers(paper="pradot", table="Table 3", dataset="mvtec_loco", metric="image_auroc")
+    assert list(table.index) == list(dict.fromkeys(facts["method"]))
+    assert list(table.columns) == list(dict.fromkeys(facts["category"]))
+    one = facts[(facts["method"] == "pradot") & (facts["category"] == table.columns[1])]
+    assert table.loc["pradot", table.columns[1]] == float(one["value"].iloc[0])
+
+
+@pytest.mark.parametrize("table", ["Table 9", "Table 2"])
+def test_a_table_that_is_not_printed_or_holds_settings_is_refused(table):
+    with pytest.raises(ValueError, match="expected one number a method and category"):
+        ledger.printed("pradot", table, "mvtec_loco", "image_auroc")
+
+
+def test_published_numbers_are_laid_out_by_a_key_of_their_setting():
+    found = ledger.by_setting("corruption", paper="ttad", table="Table 1", dataset="mvtec_ad")
+    assert found.shape == (10, 5)
+    assert found.loc["vitad", "gaussian noise"] == 63.86
+    with pytest.raises(ValueError, match="has 'weather' in its setting"):
+        ledger.by_setting("weather", paper="ttad", table="Table 1")

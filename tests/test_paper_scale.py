@@ -13,6 +13,7 @@ from otad.publish.execute import PageError, execute
 NO_DATA_SET = {
     "01_one_dimensional_transport": "numbers",
     "02_metrics": "masks drawn by hand",
+    "04_scoreboard": "the small arena that every method meets, the same at every scale",
     "10_the_idea_of_fca": "dots planted on a photograph",
     "15_complexity": "random features",
     "16_fca_paper_against_code": "the same damaged pictures at every scale",

@@ -145,6 +145,17 @@ def test_dots_are_told_in_the_alt_text(shown):
     )
 
 
+def test_dots_without_print_say_nothing_of_it(shown, monkeypatch):
+    kept = []
+    monkeypatch.setattr("otad.plotting.comparison.show", lambda fig, alt, **_: kept.append((fig, alt)))
+    frame = pd.DataFrame({"PRO": [1.0, 2.0]}, index=["A", "B"])
+    plotting.dots(None, frame, half=frame / 10, label="points")
+    fig, alt = kept[0]
+    assert alt == "points, here: PRO: A 1.0, B 2.0."
+    assert not fig.legends
+    assert [line.get_marker() for line in fig.axes[0].lines if line.get_marker() == "D"] == []
+
+
 def test_curves_have_the_interval_of_their_seeds(shown, monkeypatch):
     kept = []
     monkeypatch.setattr("otad.plotting.comparison.show", lambda fig, **_: kept.append(fig))
@@ -197,3 +208,36 @@ def test_a_drawn_picture_has_a_title_and_no_ticks():
     assert not ax.get_xticks().size
     assert not ax.get_yticks().size
     plt.close(ax.figure)
+
+
+def test_differences_are_shown_with_their_intervals_over_seeds_and_returned(shown):
+    keys = [("image", "blur", s) for s in range(3)] + [("image", "noise", s) for s in range(3)]
+    index = pd.MultiIndex.from_tuples(keys, names=["of", "corruption", "seed"])
+    samples = pd.DataFrame({"A": [1.0, 2.0, 3.0, -4.0, -4.0, -4.0], "B": [1.0, np.nan, 2.0, 0, 0, 0]}, index)
+    found = plotting.intervals(samples, caption="Gain", hide=["of"])
+    assert found.loc[("image", "blur"), "A"] == pytest.approx([2.0, 2 - 2.484, 2 + 2.484], abs=1e-3)
+    assert found.loc[("image", "blur"), "B"] is None
+    text = shown[0][0]["text/html"]
+    assert "+2.0 [-0.5, +4.5]" in text
+    assert "-4.0 [-4.0, -4.0]" in text
+    assert "<th>corruption</th>" in text
+    assert "<th>of</th>" not in text
+
+
+def test_growth_tells_slopes_measured_and_promised(shown):
+    x = np.array([4.0, 8, 16])
+    lines = {"square": (x, 1e-3 * x**2, x**2), "slow": (x[1:], 2e-3 * x[1:], x[1:] ** 2)}
+    plotting.growth(
+        {"N, pixels": lines, "T": {"slow": (x, x**0, x)}, "C": lines}, "ms", shows=["fca Table 5"]
+    )
+    data, metadata = shown[0]
+    assert "N, pixels: square 2.00 for 2.00, slow 1.00 for 2.00; T: slow 0.00 for 1.00" in data["text/plain"]
+    assert metadata["otad"] == {"shows": ["fca Table 5"], "timing": True}
+    assert metadata["image/png"]["width"] == round(96 * plotting.WIDTH)
+    assert plotting.slope(x, 7 * x**1.5) == pytest.approx(1.5)
+
+
+def test_growth_of_no_time_is_refused():
+    with pytest.raises(ValueError, match="slow: .* must be positive"):
+        plotting.growth({"N": {"slow": ([1, 2], [0.0, 1.0], [1, 2])}}, "ms")
+    plt.close("all")

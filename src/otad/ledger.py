@@ -48,6 +48,11 @@ def claims() -> pd.DataFrame:
     return _table("claims.csv").copy()
 
 
+def community() -> pd.DataFrame:
+    """Return the claims of contributors' own: id, statement, page (that judges it), by (who claims it), where (it was first said)."""
+    return _table("community.csv").copy()
+
+
 def figures() -> pd.DataFrame:
     """Return the figures, tables and algorithms of the five papers: paper, id, shows, code_must_produce, data_needed."""
     return _table("figures.csv").copy()
@@ -72,15 +77,49 @@ def numbers(**equal: str) -> pd.DataFrame:
     return table.assign(number=pd.to_numeric(table["value"], errors="coerce"))
 
 
-def claim(claim_id: str) -> dict[str, str]:
-    """Return one claim as a dict; an unknown id raises ValueError."""
-    table = _table("claims.csv")
-    row = table[table["id"] == claim_id]
-    if row.empty:
+def printed(paper: str, table: str, dataset: str, metric: str) -> pd.DataFrame:
+    """Return one metric of a printed table: a row a method, a column a category (means too), in the order of the print.
+
+    Words are those of `numbers`. ValueError if nothing of that kind is printed, or a place holds two numbers.
+    """
+    found = numbers(paper=paper, table=table, dataset=dataset, metric=metric)
+    if found.empty or found.duplicated(["method", "category"]).any():
         raise ValueError(
-            f"unknown claim id {claim_id!r}; ids look like 'fca-17': one of fca, benchmark, ttad, foct, pradot with 01 … 20"
+            f"{paper}, {table}, {dataset}, {metric}: expected one number a method and category, got {len(found)}"
         )
-    return {str(k): str(v) for k, v in row.iloc[0].items()}
+    wide = found.set_index(["method", "category"])["number"].unstack()
+    wide = wide.loc[found["method"].unique(), found["category"].unique()]
+    return wide.rename_axis(index=None, columns=None)
+
+
+def by_setting(key: str, **equal: str) -> pd.DataFrame:
+    """Return published numbers as a table: a row a method, a column a value of one key of their `setting`, its underscores as blanks.
+
+    `by_setting("corruption", paper="ttad", table="Table 1", dataset="mvtec_ad")`. ValueError if no such number has the key.
+    """
+    found = numbers(**equal)
+    found["key"] = found["setting"].str.extract(rf"(?:^|;){key}=([^;]+)")[0].str.replace("_", " ")
+    if found["key"].isna().all():
+        raise ValueError(f"no published number of {equal} has {key!r} in its setting")
+    table = found.pivot_table(index="method", columns="key", values="number", aggfunc="first", sort=False)
+    return table.rename_axis(index=None, columns=None)
+
+
+def claim(claim_id: str) -> dict[str, str]:
+    """Return one claim, of a paper or of a contributor's own, as a dict; an unknown id raises ValueError."""
+    for table in (_table("claims.csv"), _table("community.csv")):
+        row = table[table["id"] == claim_id]
+        if not row.empty:
+            return {str(k): str(v) for k, v in row.iloc[0].items()}
+    raise ValueError(
+        f"unknown claim id {claim_id!r}; ids look like 'fca-17': one of fca, benchmark, ttad, foct, pradot with 01 … 20; "
+        "or, for a claim of your own, like 'own-01': a line of src/otad/published/community.csv"
+    )
+
+
+def is_own(claim_id: str) -> bool:
+    """Tell whether a claim is a contributor's own, by its id."""
+    return claim_id.startswith("own-")
 
 
 # Recorded values ---------------------------------------------------------------------------------

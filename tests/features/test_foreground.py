@@ -1,8 +1,12 @@
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from otad.features.foreground import ColourMixtures, GrabCut, _cut
+from otad.features.foreground import ColourMixtures, GrabCut, SegmentAnything, _cut, segment_anything
 
 SEGMENTERS = (ColourMixtures(), GrabCut())
 
@@ -67,3 +71,69 @@ def test_bad_input_is_refused():
         GrabCut(components=0)(image)
     with pytest.raises(ValueError, match="NaN"):
         GrabCut()(image * torch.nan)
+
+
+# Segment Anything --------------------------------------------------------------------------------------------
+
+
+class Library(nn.Module):
+    """What the wrapper relies on in transformers: three masks a box, at a quarter of the size, and how far each is trusted."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = SimpleNamespace(vision_config=SimpleNamespace(image_size=64))
+        self.asked = []
+
+    def forward(self, pixel_values, input_boxes, multimask_output):
+        assert multimask_output
+        self.asked.append((tuple(pixel_values.shape), input_boxes.flatten().tolist()))
+        bright = torch.nn.functional.avg_pool2d(pixel_values.mean(1), 4)
+        masks = torch.stack([-torch.ones_like(bright), bright, torch.ones_like(bright)], 1)[:, None]
+        return SimpleNamespace(pred_masks=masks, iou_scores=torch.tensor([[[0.1, 0.9, 0.5]]]))
+
+
+def test_sam_is_asked_for_the_inside_and_its_best_answer_comes_back_at_the_size_of_the_picture():
+    image = torch.zeros(2, 3, 48, 96)
+    image[1, :, 8:32, 24:72] = 1.0
+    library = Library()
+    found = SegmentAnything(library, inset=0.1)(image)
+    assert found.shape == (2, 48, 96)
+    assert int(found[0].sum()) == 0
+    assert iou(found[1], image[1, 0] > 0) > 0.85
+    shape, box = library.asked[0]
+    assert shape == (1, 3, 64, 64)  # the longer side is the model's, the other is padded
+    assert box == pytest.approx([6.4, 3.2, 57.6, 28.8])
+
+
+def test_sam_of_the_library_runs_with_random_weights():
+    transformers = pytest.importorskip("transformers", reason="transformers is for paper scale")
+    vision = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 64, "patch_size": 16, "mlp_dim": 32,
+              "output_channels": 16, "window_size": 2, "global_attn_indexes": [0], "num_pos_feats": 8}  # fmt: skip
+    prompt = {"hidden_size": 16, "image_size": 64, "patch_size": 16, "mask_input_channels": 4}
+    decoder = {"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
+    config = transformers.SamConfig(
+        vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder
+    )
+    found = SegmentAnything(transformers.SamModel(config))(torch.rand(2, 3, 40, 56))
+    assert found.dtype == torch.bool
+    assert found.shape == (2, 40, 56)
+
+
+def test_sam_is_loaded_at_its_revision(monkeypatch):
+    asked = []
+
+    def load(name, revision):
+        asked.append((name, revision))
+        if name == "missing":
+            raise OSError("no such model")
+        return Library()
+
+    fake = SimpleNamespace(SamModel=SimpleNamespace(from_pretrained=load))
+    monkeypatch.setitem(sys.modules, "transformers", fake)
+    assert isinstance(segment_anything(), SegmentAnything)
+    assert asked == [("facebook/sam-vit-base", "70c1a07f894ebb5b307fd9eaaee97b9dfc16068f")]
+    with pytest.raises(ValueError, match="'missing' at revision 70c1.* cannot be loaded: no such model"):
+        segment_anything("missing")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ValueError, match="pip install transformers"):
+        segment_anything()

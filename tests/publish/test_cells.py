@@ -102,6 +102,6 @@ def test_a_damaged_file_of_rows_is_named(study, tmp_path):
     (damaged,) = tmp_path.rglob("*.json")
     damaged.write_text('{"scale": ')
     with pytest.raises(ValueError, match=f"{damaged.name} is damaged .*git checkout"):
-        runner.known(load(STUDY), "smoke", tmp_path / "cells", damaged)
+        runner.known(load("pradot_code"), "smoke", tmp_path / "cells", damaged)
     with pytest.raises(ValueError, match=f"{damaged.name} is damaged .*git checkout results"):
         ledger.stored(damaged.stem)

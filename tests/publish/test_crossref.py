@@ -28,6 +28,7 @@ def two_pages(book):
         ("on pages 10 to 33,", f"on pages {_page('10_page', '10')} to {_page('33_other', '33')},"),
         ("pages 10, 33 and 99", f"pages {_page('10_page', '10')}, {_page('33_other', '33')} and 99"),
         ("**fca-03**: it", f"**{_claim('fca-03')}**: it"),
+        ("own-01, not own-00", f"{_claim('own-01')}, not own-00"),
         ("(fca-05, -07)", f"({_claim('fca-05')}, {_claim('fca-07', '-07')})"),
         ("**pradot-04**, **-05**:", f"**{_claim('pradot-04')}**, **{_claim('pradot-05', '-05')}**:"),
         ("**ttad-04** and **ttad-05**", f"**{_claim('ttad-04')}** and **{_claim('ttad-05')}**"),

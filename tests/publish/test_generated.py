@@ -47,6 +47,7 @@ def run():
 
 def test_the_ledger_lists_all_claims_and_says_which_are_untested(run):
     text = ledger_page(run, "laptop")
+    text = text.partition("## Claims of our own")[0]
     assert text.count("<tr id=") == 100
     assert text.count(">untested<") == 98
     assert "2 are judged so far" in text
@@ -79,6 +80,25 @@ def test_what_a_machine_cannot_judge_counts_as_inconclusive_and_is_no_test(run):
     assert "not measured: it speaks of a GPU" in text
     assert "2 claims are judged by intervals" in text
     assert substitutions(run)["n_inconclusive"] == "1"
+
+
+def test_claims_of_our_own_have_a_section_and_change_nothing_about_the_papers(run):
+    adjusted, cited = after_holm(verdicts(run)), substitutions(run)
+    papers = ledger_page(run, "laptop").partition("## Claims of our own")[0]
+    run[0].verdicts["own-01"] = _verdict("own-01", "holds", p=0.045)
+    assert after_holm(verdicts(run)) == adjusted | {"own-01": ("holds", 0.045)}
+    assert substitutions(run) == cited
+    before, heading, section = ledger_page(run, "laptop").partition("## Claims of our own")
+    assert before == papers
+    assert heading
+    assert f"1 of {len(ledger.community())} judged" in section
+    assert "<tr id='own-01'>" in section
+    assert ">holds<" in section
+    assert "../notebooks/10_page.html" in section
+
+
+def test_a_claim_of_our_own_that_nobody_has_judged_says_where_it_would_be(run):
+    assert "To test it: execute page 04." in ledger_page(run, "laptop").partition("## Claims of our own")[2]
 
 
 def test_a_claim_is_judged_once(run):

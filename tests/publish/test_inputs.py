@@ -41,6 +41,7 @@ CODE = {
     "11_page": "from otad.methods import FCA",
     "12_page": "from otad.studies import one",
     "13_page": "from otad import ledger",
+    "14_page": "from otad import ledger\nprint('own-07')",
 }
 TOUCHED = [
     ("notebooks/10_page.py", "10"),
@@ -50,10 +51,11 @@ TOUCHED = [
     ("src/otad/transport.py", "10 11 12"),
     ("src/otad/methods/fca.py", "11 12"),
     ("src/otad/methods/other.py", ""),
-    ("src/otad/published/claims.csv", "13"),
-    ("src/otad/publish/execute.py", "10 11 12 13"),
+    ("src/otad/published/claims.csv", "13 14"),
+    ("src/otad/published/community.csv", "14"),
+    ("src/otad/publish/execute.py", "10 11 12 13 14"),
     ("src/otad/publish/inputs.py", ""),
-    ("requirements.txt", "10 11 12 13"),
+    ("requirements.txt", "10 11 12 13 14"),
 ]
 
 
@@ -66,7 +68,8 @@ def small(tmp_path, monkeypatch):
         _write(tmp_path / "src" / "otad" / f"{name}.py", (REAL / f"{name}.py").read_text())
     for name, text in MODULES.items():
         _write(tmp_path / "src" / "otad" / f"{name}.py", text + "\n")
-    _write(tmp_path / "src/otad/published/claims.csv", "id\n")
+    for name in ("claims", "community"):
+        _write(tmp_path / f"src/otad/published/{name}.csv", "id\n")
     for name in ("one", "two"):
         _write(tmp_path / "results" / f"{name}.json", "{}")
     for name, code in CODE.items():

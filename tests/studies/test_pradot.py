@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 import torch
 
@@ -51,6 +52,25 @@ def test_a_batch_is_never_larger_than_the_pictures_and_never_half_of_one():
     batches = [n * ratio for n, ratio in pradot_ablations.grid("laptop")]
     assert min(batches) >= 1
     assert max(batches) <= sizes["largest"] <= sizes["n_train"]
+
+
+def test_differences_of_a_table_say_what_the_claims_say():
+    cells = [("2", "0"), ("2", "0.3"), ("2", "avg"), ("3", "0"), ("3", "0.3"), ("3", "avg"), ("2+3", "avg")]
+    table = pd.DataFrame(
+        {"LOCO image": [5.0, 7, 8, 4, 1, 6, 11], "LOCO local": [2.0, 1, 3, 2, 2, 2, 9]},
+        index=pd.MultiIndex.from_tuples(cells),
+    )
+    found = pradot_ablations.differences(table, table)
+    assert found.loc[("pradot-04", "average > α = 0"), "LOCO image"] == 3
+    assert found.loc[("pradot-06", "gain > averaging's, stage 2"), "LOCO image"] == (11 - 8) - (8 - 7)
+    assert found.loc[("pradot-06", "gain > averaging's, stage 3"), "LOCO local"] == (9 - 3) - (2 - 2)
+    assert found.loc["pradot-07"].isna().to_numpy().tolist() == [[True, False]]
+    assert found.loc[("pradot-19", "α = 0 > α = 0.3")].tolist() == [3, 0]
+    turned = table.assign(
+        **{"LOCO image": [9.0, 7, 8, 4, 1, 6, 11]}
+    )  # its own better one is α = 0, the means' α = 0.3
+    other = pradot_ablations.differences(turned, table)
+    assert other.loc[("pradot-06", "gain > averaging's, stage 2"), "LOCO image"] == (11 - 8) - (8 - 7)
 
 
 class Marked:

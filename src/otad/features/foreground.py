@@ -1,25 +1,29 @@
 """Where the object is: segmenters, images (N,3,H,W) in [0,1] → bool masks (N,H,W), for methods that treat foreground apart.
 
 `ColourMixtures` and `GrabCut` need nothing but the picture and the guess that its frame shows background. A renderer that knows its
-object gives exact masks (`otad.data.drawn.scenes.foreground`); any callable of the same kind will do.
+object gives exact masks (`otad.data.drawn.scenes.foreground`); `segment_anything` is what the paper uses; any callable of the same
+kind will do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import binary_closing, binary_fill_holes, binary_opening, label
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 from skimage.color import rgb2lab
 from sklearn.mixture import GaussianMixture
-from torch import Tensor
+from torch import Tensor, nn
 
 from otad.checks import check_images, checked
+from otad.features.pretrained import IMAGENET_MEAN, IMAGENET_STD
 
 Segmenter = Callable[[Tensor], Tensor]
 Array = NDArray[np.floating]
@@ -165,3 +169,77 @@ def _tidy(mask: Mask, smooth: float) -> Mask:
     large = np.bincount(parts.ravel(), minlength=n + 1) >= 0.01 * mask.size
     large[0] = False
     return large[parts]
+
+
+# Segment Anything, for the papers' own data ------------------------------------------------------------------
+
+
+class SegmentAnything(nn.Module):
+    """SAM asked for what a box a little smaller than the picture holds; of its three answers the one it trusts most.
+
+    Takes a `SamModel` of the library transformers; normalises inside. inset : distance of the box from the border, a share of the side.
+    Source: Kirillov et al., Segment Anything (ICCV 2023); FOCT, Sec. 4.1, which leaves the prompt open.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, sam: Any, inset: float = 0.03) -> None:
+        """Freeze the model. Raises ValueError for an inset outside [0,0.5)."""
+        super().__init__()
+        if not 0 <= inset < 0.5:
+            raise ValueError(f"inset is {inset}: expected a share of the side in [0,0.5).")
+        self.sam: Any = sam.eval().requires_grad_(False)
+        self.side, self.inset = int(sam.config.vision_config.image_size), inset
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Segment images (N,3,H,W) in [0,1]: (N,H,W) bool. One at a time; the longer side becomes the model's, the rest is padded."""
+        check_images(images, smallest=16)
+        return torch.cat([self._one(image) for image in images.split(1)])
+
+    @torch.no_grad()
+    def _one(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        h, w = (max(1, round(side * self.side / max(height, width))) for side in (height, width))
+        small = F.interpolate((image - self.mean) / self.std, (h, w), mode="bilinear", antialias=True)
+        edge_x, edge_y = self.inset * w, self.inset * h
+        box = small.new_tensor([[[edge_x, edge_y, w - edge_x, h - edge_y]]])
+        said = self.sam(
+            pixel_values=F.pad(small, (0, self.side - w, 0, self.side - h)),
+            input_boxes=box,
+            multimask_output=True,
+        )
+        best = said.pred_masks[0, 0, int(said.iou_scores[0, 0].argmax())]
+        whole = F.interpolate(best[None, None], (self.side, self.side), mode="bilinear")[..., :h, :w]
+        return F.interpolate(whole, (height, width), mode="bilinear")[:, 0] > 0
+
+
+def segment_anything(
+    name: str = "facebook/sam-vit-base",
+    revision: str = "70c1a07f894ebb5b307fd9eaaee97b9dfc16068f",
+    device: torch.device | str | None = None,
+) -> SegmentAnything:
+    """Load SAM through transformers; fetched once, then cached.
+
+    name : a model of the Hugging Face hub, or a folder that `save_pretrained` wrote. revision : the commit that names the weights by
+    their SHA-256; another one is other weights, so print it beside a result.
+
+    Raises ValueError without the library transformers, and for weights that cannot be loaded, as without a network.
+    """
+    try:
+        from transformers import SamModel
+    except ImportError as error:
+        raise ValueError(
+            "SAM is loaded by the library transformers, which is not installed: run pip install transformers, or segment with "
+            "GrabCut() or ColourMixtures()."
+        ) from error
+    try:
+        sam = SamModel.from_pretrained(name, revision=revision)
+    except OSError as error:
+        raise ValueError(
+            f"the weights {name!r} at revision {revision} cannot be loaded: {error}. Give a name on the hub, with a network, or a "
+            "folder with config.json and model.safetensors."
+        ) from error
+    return SegmentAnything(sam).to(device)

@@ -23,6 +23,7 @@ METHODS = {
     "FOCT": "otad.methods.memory.foct",
     "FastRecon": "otad.methods.memory.fastrecon",
     "PaDiM": "otad.methods.density.padim",
+    "RegAD": "otad.methods.density.regad",
     "TTAD": "otad.methods.memory.ttad",
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",

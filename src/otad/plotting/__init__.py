@@ -1,10 +1,11 @@
 """Figures and tables of the book: one look for each thing that several pages draw.
 
 `output` is how anything is shown; `pictures` draws images and maps; `comparison` draws printed beside measured, curves over seeds and
-the margins of verdicts.
+the margins of verdicts; `growth` draws time against size.
 """
 
-from otad.plotting.comparison import beside, curves, dots, margins
+from otad.plotting.comparison import beside, curves, dots, intervals, margins
+from otad.plotting.growth import growth, slope
 from otad.plotting.output import COLORS, HEAT, OUTLINE, WIDTH, show, table
 from otad.plotting.pictures import best_and_worst, draw, gallery, maps, show_maps
 
@@ -19,9 +20,12 @@ __all__ = [
     "dots",
     "draw",
     "gallery",
+    "growth",
+    "intervals",
     "maps",
     "margins",
     "show",
     "show_maps",
+    "slope",
     "table",
 ]

@@ -26,11 +26,12 @@ def beside(
     shows: Sequence[str] = (),
     digits: int = 1,
     folded: str = "",
+    timing: bool = False,
 ) -> None:
     """Display one metric, printed and here in neighbouring columns.
 
     printed, here: a Series, a row a name, or a DataFrame, a pair of columns for each of its columns; matched by name, rows in the order
-    of `printed`, then what is only here. half: like `here`, half of each interval. folded: as in `table`.
+    of `printed`, then what is only here. half: like `here`, half of each interval. folded, timing: as in `table`.
     """
     old, new, span = _matched(printed, here, half)
     found: dict[Any, list[str]] = {}
@@ -43,11 +44,41 @@ def beside(
     frame = pd.DataFrame(found, index=old.index)
     if isinstance(here, pd.Series):
         frame.columns = frame.columns.get_level_values(1)
-    table(frame.rename_axis([None] * frame.index.nlevels), caption=caption, shows=shows, folded=folded)
+    table(
+        frame.rename_axis([None] * frame.index.nlevels),
+        caption=caption,
+        shows=shows,
+        folded=folded,
+        timing=timing,
+    )
+
+
+def intervals(
+    samples: pd.DataFrame,
+    caption: str = "",
+    shows: Sequence[str] = (),
+    digits: int = 1,
+    folded: str = "",
+    hide: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Display means with 95 % intervals over seeds, of differences: signed; return them, each as [mean, low, high].
+
+    samples: a row a seed, which is the last level of the index; the other levels name the rows of the table, except those in `hide`. A
+    column a thing; NaN where a thing has no number for a row.
+    """
+    levels = list(range(samples.index.nlevels - 1))
+    found = samples.groupby(level=levels, sort=False).agg(
+        lambda x: list(t_interval(x.tolist())) if x.notna().all() else None
+    )
+    spec = f"{{:+.{digits}f}} [{{:+.{digits}f}}, {{:+.{digits}f}}]"
+    text = found.map(lambda ends: spec.format(*ends) if ends else "–")
+    rows = text.reset_index().drop(columns=list(hide))
+    table(rows, caption=caption, shows=shows, folded=folded)
+    return found
 
 
 def dots(
-    printed: Numbers,
+    printed: Numbers | None,
     here: Numbers,
     half: Numbers | None = None,
     label: str = "",
@@ -56,9 +87,9 @@ def dots(
 ) -> None:
     """Display a row a name: a diamond where print has it, a dot with its interval here; a panel for each column of DataFrames.
 
-    label: of the horizontal axis. zero: draw a line there (differences). The rest as in `beside`.
+    printed: None where nothing is. label: of the horizontal axis. zero: draw a line there (differences). The rest as in `beside`.
     """
-    old, new, span = _matched(printed, here, half)
+    old, new, span = _matched(here * np.nan if printed is None else printed, here, half)
     names = [" ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in old.index]
     fig, axes = plt.subplots(
         1,
@@ -72,15 +103,17 @@ def dots(
     for ax, column in zip(axes[0], new.columns, strict=True):
         if zero:
             ax.axvline(0, color="black", lw=1)
-        ax.plot(old[column], at - 0.15, "D", mfc="none", color=RED, label="printed")
+        if printed is not None:
+            ax.plot(old[column], at - 0.15, "D", mfc="none", color=RED, label="printed")
         error = None if half is None else span[column].fillna(0)
         ax.errorbar(new[column], at + 0.15, xerr=error, fmt="o", color=BLUE, capsize=3, label="here")
         ax.set(xlabel=label, title="" if isinstance(here, pd.Series) else str(column))
         ax.grid(axis="y", color="0.93")
     axes[0, 0].set_yticks(at, names)
     axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    show(fig, alt=_told(old, new, label), shows=shows)
+    if printed is not None:
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    show(fig, alt=_told(None if printed is None else old, new, label), shows=shows)
 
 
 def curves(
@@ -91,11 +124,13 @@ def curves(
     shows: Sequence[str] = (),
     log: bool = False,
     columns: int = 3,
+    log_y: bool = False,
+    timing: bool = False,
 ) -> None:
     """Display curves, the mean over seeds with its 95 % interval as a band.
 
     panels: title → label → DataFrame, a row a seed, a column an x (numbers, or words in their order); a single row is drawn dashed
-    and without a band, as printed curves are. levels: label → height of a dotted line in every panel. log: the horizontal axis.
+    and without a band, as printed curves are. levels: label → height of a dotted line in every panel. log: the horizontal axis; log_y: the other. timing: as in `show`.
     """
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     if not labels:
@@ -114,13 +149,15 @@ def curves(
             told.append(f"{title + ': ' if title else ''}{name} {ends}")
         for k, (name, height) in enumerate((levels or {}).items()):
             drawn[name] = ax.axhline(height, ls=":", color=("black", GREY)[k % 2])
-        ax.set(title=title, xlabel=xlabel, xscale="log" if log else "linear")
+        ax.set(
+            title=title, xlabel=xlabel, xscale="log" if log else "linear", yscale="log" if log_y else "linear"
+        )
     for ax in axes.flat[len(panels) :]:
         ax.axis("off")
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
     fig.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=min(4, len(drawn)))
-    show(fig, alt=f"{ylabel} against {xlabel}. {'; '.join(told)}.", shows=shows)
+    show(fig, alt=f"{ylabel} against {xlabel}. {'; '.join(told)}.", shows=shows, timing=timing)
 
 
 def margins(
@@ -190,9 +227,9 @@ def _forest(
 
 def _band(ax: Axes, frame: pd.DataFrame, color: str, mark: str) -> tuple[Any, str]:
     """Draw the mean of the rows and its interval; return the line, and where it begins and ends."""
-    frame = frame.dropna()
-    x, middle = list(frame.columns), frame.mean().to_numpy()
     single = len(frame) < 2
+    frame = frame.dropna(axis=1) if single else frame.dropna()
+    x, middle = list(frame.columns), frame.mean().to_numpy()
     (line,) = ax.plot(
         x, middle, mark, ls="--" if single else "-", color=color, mfc="none" if single else color, ms=5
     )
@@ -225,13 +262,14 @@ def _number(value: float, digits: int) -> str:
     return "–" if np.isnan(value) else f"{value:.{digits}f}"
 
 
-def _told(old: pd.DataFrame, new: pd.DataFrame, label: str) -> str:
-    """Return printed and measured in words, for those who cannot see the dots."""
+def _told(old: pd.DataFrame | None, new: pd.DataFrame, label: str) -> str:
+    """Return printed (if anything is) and measured in words, for those who cannot see the dots."""
     lines = []
     for column in new.columns:
-        pairs = ", ".join(
-            f"{n if isinstance(n, str) else ' '.join(map(str, n))} {_number(a, 1)} and {_number(b, 1)}"
-            for n, a, b in zip(old.index, old[column], new[column], strict=True)
-        )
-        lines.append(f"{column + ': ' if column else ''}{pairs}")
-    return f"{label or 'Values'}, printed and here: {'; '.join(lines)}."
+        pairs = []
+        for name, value in new[column].items():
+            before = "" if old is None else f"{_number(old.loc[name, column], 1)} and "
+            words = name if isinstance(name, str) else " ".join(map(str, name))
+            pairs.append(f"{words} {before}{_number(value, 1)}")
+        lines.append(f"{column + ': ' if column else ''}{', '.join(pairs)}")
+    return f"{label or 'Values'}, {'' if old is None else 'printed and '}here: {'; '.join(lines)}."

@@ -23,7 +23,9 @@ KEPT = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 PAGES = re.compile(r"\b[Pp]ages?\s\d\d\b(?:(?:,\s(?:and\s)?|\s(?:and|to|or)\s)\d\d\b)*")
-CLAIMS = re.compile(r"(?<![\w-])(fca|benchmark|ttad|foct|pradot)-\d\d\b(?:\**(?:,|\sand|\sto)\s\**-\d\d\b)*")
+CLAIMS = re.compile(
+    r"(?<![\w-])(fca|benchmark|ttad|foct|pradot|own)-\d\d\b(?:\**(?:,|\sand|\sto)\s\**-\d\d\b)*"
+)
 
 
 def page_address(page: str) -> str:
@@ -44,7 +46,7 @@ def anchor(address: str, text: str) -> str:
 def link_text(text: str, here: str = "") -> str:
     """Return Markdown or HTML whose mentions of pages and claims are links; `here` is the page's own name, which it does not link."""
     numbers = {page[:2]: page for page in pages() if page != here}
-    known = set() if here == "ledger" else set(ledger.claims()["id"])
+    known = set() if here == "ledger" else {*ledger.claims()["id"], *ledger.community()["id"]}
     parts, end = [], 0
     for kept in KEPT.finditer(text):
         parts += [_linked(text[end : kept.start()], numbers, known), kept[0]]

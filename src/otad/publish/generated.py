@@ -4,6 +4,8 @@ import html
 from collections import Counter
 from collections.abc import Iterable
 
+import pandas as pd
+
 from otad import ledger
 from otad.publish.records import Page
 
@@ -56,13 +58,26 @@ def verdicts(run: list[Page]) -> dict[str, tuple[Page, dict]]:
     return found
 
 
+def by_papers(run: list[Page]) -> dict[str, tuple[Page, dict]]:
+    """Return the verdicts on the papers' claims, which headlines count."""
+    return {claim: found for claim, found in verdicts(run).items() if not ledger.is_own(claim)}
+
+
+def _own(run: list[Page]) -> dict[str, tuple[Page, dict]]:
+    """Return the verdicts on contributors' own claims."""
+    return {claim: found for claim, found in verdicts(run).items() if ledger.is_own(claim)}
+
+
 def after_holm(judged: dict[str, tuple[Page, dict]]) -> dict[str, tuple[str, float | None]]:
     """Return claim id to the verdict after Holm's adjustment over all claims judged by an interval, and its adjusted p-value.
 
-    Proofs, readings of printed tables and claims that this machine cannot judge have no p-value and stay as they are.
+    The papers' claims are adjusted among themselves, and contributors' own among themselves: who adds one changes no word about a
+    paper. Proofs, readings of printed tables and claims that this machine cannot judge have no p-value and stay as they are.
     """
-    measured = {c: v for c, (_, v) in judged.items() if v["kind"] == "margins"}
-    adjusted = dict(zip(measured, ledger.holm([v["p"] for v in measured.values()]), strict=True))
+    adjusted: dict[str, float] = {}
+    for own in (False, True):
+        family = {c: v for c, (_, v) in judged.items() if v["kind"] == "margins" and ledger.is_own(c) == own}
+        adjusted.update(zip(family, ledger.holm([v["p"] for v in family.values()]), strict=True))
     sure = 1 - ledger.CONFIDENCE
     return {
         claim: (v["verdict"] if adjusted.get(claim, 0.0) < sure else "inconclusive", adjusted.get(claim))
@@ -71,8 +86,8 @@ def after_holm(judged: dict[str, tuple[Page, dict]]) -> dict[str, tuple[str, flo
 
 
 def ledger_page(run: list[Page], scale: str) -> str:
-    """Return the page with all 100 claims: place, verdict, effect, interval, link."""
-    judged = verdicts(run)
+    """Return the page with all 100 claims: place, verdict, effect, interval, link; then contributors' own."""
+    judged, own = by_papers(run), _own(run)
     adjusted = after_holm(judged)
     claims = ledger.claims()
     tests = sum(p is not None for _, p in adjusted.values())
@@ -98,15 +113,37 @@ def ledger_page(run: list[Page], scale: str) -> str:
         "is smaller than the smallest that would matter, which was written down before.\n:::",
     ]
     for paper, name in PAPERS.items():
-        own = claims[claims["paper"] == paper]
-        ids = [str(c) for c in own["id"]]
-        rows = [_claim_row(claim._asdict(), judged, adjusted) for claim in own.itertuples()]
-        tested = sum(c in judged for c in ids)
-        parts.append(f"## {name}: {tested} of {len(ids)} judged")
-        parts.append(
-            html_table(["claim", "statement", f"at {scale} scale", "evidence"], rows, ids, cards=True)
-        )
-    return "\n\n".join(parts) + "\n"
+        listed = claims[claims["paper"] == paper]
+        tested = sum(c in judged for c in listed["id"])
+        parts.append(f"## {name}: {tested} of {len(listed)} judged")
+        parts.append(_claims_table(listed, judged, adjusted, scale))
+    return "\n\n".join([*parts, *_own_claims(own, scale)]) + "\n"
+
+
+def _own_claims(judged: dict[str, tuple[Page, dict]], scale: str) -> list[str]:
+    """Return the section with the claims of contributors' own: judged alike, and counted apart from the papers'."""
+    listed = ledger.community()
+    needs = "execute page " + listed["page"].str[:2]
+    listed = listed.assign(needs=needs, where=listed["by"] + ", " + listed["where"])
+    return [
+        f"## Claims of our own, and of yours: {len(judged)} of {len(listed)} judged",
+        "No paper says these. Who works on this book may claim something and have it judged by the same rule; how, says "
+        "[Contributing](contributing.md). They are counted apart: none of the numbers above includes them, and Holm adjusts them among "
+        "themselves.",
+        _claims_table(listed, judged, after_holm(judged), scale),
+    ]
+
+
+def _claims_table(
+    listed: pd.DataFrame,
+    judged: dict[str, tuple[Page, dict]],
+    adjusted: dict[str, tuple[str, float | None]],
+    scale: str,
+) -> str:
+    """Return the table of some claims."""
+    rows = [_claim_row(claim._asdict(), judged, adjusted) for claim in listed.itertuples()]
+    head = ["claim", "statement", f"at {scale} scale", "evidence"]
+    return html_table(head, rows, [str(c) for c in listed["id"]], cards=True)
 
 
 def _counted(words: Iterable[str]) -> str:
@@ -199,8 +236,8 @@ def status_page(run: list[Page], scale: str) -> str:
 
 
 def substitutions(run: list[Page]) -> dict[str, str]:
-    """Return the numbers that prose pages cite as {{ name }}."""
-    judged = verdicts(run)
+    """Return the numbers that prose pages cite as {{ name }}: about the papers' claims alone."""
+    judged = by_papers(run)
     plain = Counter(v["verdict"] for _, v in judged.values())
     counts = Counter(w for w, _ in after_holm(judged).values())
     names = {"hold": "holds", "fail": "fails", "negligible": "negligible", "inconclusive": "inconclusive"}

@@ -1,12 +1,14 @@
 """What the execution of a page depends on, for the Snakefile: a page is executed again when one of these changes, and only then."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from otad.publish import root
 from otad.studies import sources
 
+COMMUNITY = "community.csv"  # contributors' own claims: only a page that judges one depends on them
 PACKAGE = Path("src", "otad")  # from the root: a folder may move with its book
 
 
@@ -30,6 +32,8 @@ def inputs(page: str) -> Inputs:
     named = set().union(*map(sources.strings, (source, *modules)))
     files = {path for path in modules if path not in tables}
     files |= {path for module in modules for path in sources.data(module)}
+    if not any(re.fullmatch(r"own-\d\d", name) for name in named):
+        files = {path for path in files if path.name != COMMUNITY}
     files |= {path for path in Path("results").glob("*.json") if path.stem in named}
     files |= set(sources.closure("otad.publish.execute", PACKAGE).values())
     code = "\n".join(map(sources.code, sorted(tables)))

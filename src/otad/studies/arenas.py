@@ -1,12 +1,16 @@
 """Named sets of classes, and the rule by which each got in: what several studies compare methods on."""
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 from otad.data import Dataset
 from otad.data.drawn import scenes, textures
 from otad.data.packaged import photographs
-from otad.data.readers import folders, loco
-from otad.data.readers.locations import location
+from otad.data.readers import folders, loco, realiad
+from otad.data.readers.locations import VARIABLE, location
 
-READERS = {"mvtec_loco": loco, "mvtec_ad": folders}
+READERS = {"mvtec_loco": loco, "mvtec_ad": folders, "realiad": realiad}
 
 
 def packaged(name: str, side: int, n_train: int, n_good: int, n_each: int, seed: int) -> Dataset:
@@ -30,3 +34,13 @@ def categories(dataset: str) -> tuple[str, ...]:
 def on_disk(dataset: str, name: str, side: int) -> Dataset:
     """Return a class of your own copy of a data set, at `side` pixels; ValueError as `categories`."""
     return READERS[dataset].load(location(dataset), name, side)
+
+
+def holding(datasets: Sequence[str]) -> tuple[str, ...]:
+    """Return which of these data sets the folder of OTAD_DATA holds; ValueError if none."""
+    there = tuple(
+        name for name in datasets if (Path(os.environ.get(VARIABLE, "")).expanduser() / name).is_dir()
+    )
+    if not there:
+        location(datasets[0])  # says what was expected where
+    return there

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -61,6 +62,17 @@ def setting(scale: str) -> dict[str, Any]:
             "epochs": pick(scale, smoke=2, laptop=3, paper=50),
             "max_iter": max_iter,
         },
+    }
+
+
+def rule(scale: str) -> dict[str, Any]:
+    """Return what was fixed before the first seed was run: what a seed draws, and the smallest effect that would matter, in points."""
+    drawn = "first prototypes and batches" if scale == "paper" else "all images, first prototypes and batches"
+    return {
+        "resampling": f"a seed draws {drawn} anew",
+        "unit": "points",
+        "smallest_effect": 1.0,
+        "effect_reason": "what we took for “about equal” before the first seed was run",
     }
 
 
@@ -258,9 +270,56 @@ def converge(cell: Cell, scale: str) -> Iterator[Row]:
             yield {"stage": stage, "epochs": epochs} | judged(maps, data, cell["class"], scale)
 
 
+def crowd(name: str, seed: int, scale: str) -> Iterator[Row]:
+    """Yield for the second and third n, and each ratio, how near prototypes of stage 3 lie to each other at α = 0, and how many are used.
+
+    "apart": mean 1 − cosine to the closest other prototype. "visited": share of those that normal test pictures visit, in percent.
+    """
+    data, train, test = ready(name, seed, scale)
+    for n, ratio in (pair for pair in grid(scale) if pair[0] in setting(scale)["ns"][1:3]):
+        size = min(int(n * ratio), len(data.train))
+        epochs = max(1, round(setting(scale)["steps"] * size / len(data.train)))
+        method = learner(seed, scale, n=n, batch_size=size, epochs=epochs)
+        p = method.learn(train[1], 0.0)
+        unit = F.normalize(p.flatten(0, 2), dim=1)
+        likeness = (unit @ unit.T).fill_diagonal_(-1).amax(1)
+        visited = method.assign(test[1], p, 0.0)[1][~data.labels].unique()
+        apart = float(1 - likeness.mean())
+        yield {"n": n, "B/n": ratio, "apart": apart, "visited": 100 * len(visited) / len(unit)}
+
+
 def compute(cell: Cell, scale: str) -> Iterator[Row]:
     """Yield the rows of a cell, scores in percent."""
     yield from {"maps": ablate, "batches": batches, "epochs": converge}[cell["part"]](cell, scale)
+
+
+# What the claims say of Table 2 -------------------------------------------------------------------
+
+
+def better(table: pd.DataFrame, means: pd.DataFrame, cells: list[tuple[str, str]]) -> pd.Series:
+    """Return of some cells (stage, α) the one whose mean over seeds is best, score by score."""
+    best = {c: means.loc[cells, c].idxmax() for c in table}
+    return pd.Series({c: table.loc[cell, c] for c, cell in best.items()})
+
+
+def differences(table: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """Return what claims 04 to 07 and 19 say of a table as differences that should be positive: a row (claim, what), a column a score.
+
+    table: scores of one seed, or printed ones, a row (stage, α). means: of all seeds; they say which of two is the better.
+    """
+    found, averages = {}, [(s, "avg") for s in STAGES]
+    two = table.loc[("2+3", "avg")] - better(table, means, averages)
+    for s, claim in zip(STAGES, ("pradot-04", "pradot-05"), strict=True):
+        average = table.loc[(s, "avg")]
+        for a in ("0", "0.3"):
+            found[claim, f"average > α = {a}"] = average - table.loc[(s, a)]
+        gain = average - better(table, means, [(s, "0"), (s, "0.3")])
+        found["pradot-06", f"gain > averaging's, stage {s}"] = two - gain
+    one, other = (table.loc[cell] for cell in averages)
+    local = [c for c in table if c.endswith(" local")]
+    found["pradot-07", "stage 2 > stage 3"] = (one - other)[local]
+    found["pradot-19", "α = 0 > α = 0.3"] = table.loc[("3", "0")] - table.loc[("3", "0.3")]
+    return pd.DataFrame(found).T.sort_index().rename_axis(["claim", "what"])[list(table)]
 
 
 STUDY = Study("pradot_ablations", cells, compute, seconds=12.0)

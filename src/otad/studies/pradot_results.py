@@ -4,7 +4,7 @@ A cell is one of three things. *score*: a class and seed; its rows are methods. 
 seed. *search*: both methods with the same two neighbourhoods, on a held-out seed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -59,6 +59,23 @@ def arena(scale: str) -> dict[str, tuple[str, ...]]:
         "textures": pick(scale, smoke=("carpet",), laptop=textures.NAMES),
         "photographs": pick(scale, smoke=(), laptop=photographs.NAMES),
         "cells": pick(scale, smoke=(), laptop=solar.CELLS),
+    }
+
+
+def parts(scale: str) -> tuple[str, list[str], list[str]]:
+    """Return the group of logic, the groups of matter, and the classes of the former that belong to the latter, too."""
+    logical, shared = ("mvtec_loco", []) if scale == "paper" else ("scenes", ["transistor"])
+    return logical, [group for group in arena(scale) if group != logical], shared
+
+
+def rule(scale: str) -> dict[str, Any]:
+    """Return what was fixed before the first seed was run: what a seed draws, and the smallest effect that would matter, in points."""
+    drawn = "a seed draws new pictures, defects and prototypes of all classes; photographs and cells overlap between seeds"
+    return {
+        "resampling": "a seed is one of the disjoint parts of the test images" if scale == "paper" else drawn,
+        "unit": "points",
+        "smallest_effect": 1.0,
+        "effect_reason": "what page 52 takes for “about equal”, fixed before the first seed was run",
     }
 
 
@@ -222,6 +239,18 @@ def search(cell: Cell, scale: str) -> Iterator[Row]:
         }
         for name, method in tried.items():
             yield {"method": name, "p": size} | numbers(data, method.fit(train).score(test))
+
+
+def fewer(cell: Cell, scale: str, shares: Iterable[int]) -> Iterator[Row]:
+    """Yield the scores of both methods with a half, a quarter … of a class's normal pictures; PRADOT learns from as many batches."""
+    data, (net, other) = pictures(cell, scale), networks(scale)
+    for share in shares:
+        few = data.train[: len(data.train) // share].to(device())
+        methods = contestants(net, other, cell.get("seed", 0), scale)
+        methods["PRADOT"].epochs *= share
+        for name in ("PRADOT", CORE):
+            said = methods[name].fit(few).score(data.test.to(device()))
+            yield {"method": name, "normal pictures": len(few)} | numbers(data, said)
 
 
 def compute(cell: Cell, scale: str) -> Iterator[Row]:

@@ -32,3 +32,16 @@ def localisation(maps: Tensor, data: Any, defects: list[list[Defect]] | None = N
 def detection(tops: Tensor, data: Any) -> dict[str, float]:
     """Return image AUROC of both groups, and their mean, in percent."""
     return by_group(data, lambda which: image_auroc(tops.cpu()[which], data.labels[which]))
+
+
+def each_localised(data: Any, maps: Tensor) -> np.ndarray:
+    """Return AU-sPRO of each defective picture beside all good ones, in percent (M,); NaN for the good ones.
+
+    Where defects are not told apart, a picture has one, of which everything has to be found.
+    """
+    good, found = (~data.labels).nonzero()[:, 0].tolist(), np.full(len(maps), np.nan)
+    for i in data.labels.nonzero()[:, 0].tolist():
+        whole = [Defect(data.masks[i], int(data.masks[i].sum()))]
+        defects = data.defects[i] if hasattr(data, "defects") else whole
+        found[i] = 100 * auspro(maps[[*good, i]], [*[[] for _ in good], defects])
+    return found
