@@ -9,6 +9,7 @@ PYTHON ?= python3
 PORT ?= 8000
 PAGES ?=
 STUDIES ?=
+REPETITIONS ?= 1
 DATA ?=
 
 VENV := .venv
@@ -29,7 +30,7 @@ EXTRAS := --extra book --extra dev
 CHECK_PYTHON = "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This is Python %d.%d." % sys.version_info[:2])' || \
 	{ echo 'Python 3.11 or newer is needed, and PYTHON=$(PYTHON) is none: call make PYTHON=/path/to/a/newer/python3' >&2; exit 1; }
 
-.PHONY: help env book test check accept portable bench results lint notebooks lock serve clean
+.PHONY: help env book test check accept portable bench results rehearse lint notebooks lock serve clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -69,6 +70,9 @@ bench: env  ## time the kernels against the plain version
 
 results: env  ## compute what is missing of studies and the long runs of pages, or of STUDIES="name ..." or PAGES="NN_slug ..." alone
 	@$(PY) -m otad.publish results --scale "$(SCALE)" --cores "$(CORES)" $(STUDIES) $(PAGES)
+
+rehearse: env  ## cells of every study at paper scale, on drawn stand-ins for the data sets and with random weights; fails above 8 GiB
+	@$(PY) -m tests.rehearsal --repetitions "$(REPETITIONS)" $(STUDIES)
 
 lint: env  ## ruff, ruff format, types
 	@$(VENV)/bin/ruff check .

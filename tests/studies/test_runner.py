@@ -54,6 +54,13 @@ def test_a_cell_that_raises_is_named_and_the_others_go_on(tmp_path):
     assert len(list(tmp_path.rglob("*.json"))) == 5
 
 
+def test_a_row_that_no_file_can_hold_is_named_and_the_others_go_on(tmp_path):
+    mean = Study("toy", _cells, lambda cell, scale: [{"image": float("nan") if cell["seed"] == 1 else 1.0}])
+    with pytest.raises(runner.CellError, match=r'"carpet", "seed": 1}(.|\n)*"wood", "seed": 1}'):
+        runner.run(mean, "smoke", _cells("smoke"), tmp_path)
+    assert len(list(tmp_path.rglob("*.json"))) == 4
+
+
 def test_finished_cells_are_not_computed_again_until_code_or_key_changes(tmp_path, version):
     assert runner.run(SOUND, "smoke", _cells("smoke")[:4], tmp_path) == 4
     assert runner.run(SOUND, "smoke", reversed(_cells("smoke")), tmp_path) == 2

@@ -59,11 +59,11 @@ def run(study: Study, scale: str, cells: Iterable[Cell], folder: Path) -> int:
         if path.is_file():
             continue
         try:
-            content = compute(study, scale, cell)
+            content = text_of(compute(study, scale, cell)).encode()
         except Exception:
             failed.append(f"{study.name} {_text(cell)}:\n{traceback.format_exc().rstrip()}")
         else:
-            write(path, json.dumps(content, ensure_ascii=False, allow_nan=False).encode())
+            write(path, content)
             done += 1
         print(f"cell done: {study.name} {_text(cell)}", flush=True)
     if failed:
@@ -77,6 +77,11 @@ def compute(study: Study, scale: str, cell: Cell) -> dict[str, Any]:
     rows = rows_of(study, scale, cell)
     cost = {"seconds": round(time.perf_counter() - start, 2), "peak_memory_mb": peak_memory_mb()}
     return {"cell": cell, "rows": rows, "code": code(study), **cost, "from": source()}
+
+
+def text_of(content: dict[str, Any]) -> str:
+    """Return what a cell's file holds; ValueError for a number that is none, such as the mean of nothing."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 
 def rows_of(study: Study, scale: str, cell: Cell) -> list[Row]:

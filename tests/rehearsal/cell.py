@@ -1,0 +1,60 @@
+"""One cell of a study at paper scale, in a process of its own: `python -m tests.rehearsal.cell STUDY CELL`. Prints what it cost as JSON."""
+
+import json
+import sys
+import time
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from otad.features import pretrained
+from otad.studies import load, runner
+
+REPEATED = ("epochs", "max_iter", "steps", "tried")  # what a study does again and again, always alike
+
+
+def main(name: str, cell: str, repetitions: str) -> None:
+    """Compute a cell as `make results` would, and print its seconds, memory and number of rows."""
+    torch.set_num_threads(1)
+    study = load(name)
+    learnt_nothing()
+    if int(repetitions):
+        cut(study.compute.__module__, int(repetitions))
+    found = runner.compute(study, "paper", json.loads(cell))
+    runner.text_of(found)
+    if not found["rows"]:
+        raise ValueError("the cell has no rows")
+    cost = {key: found[key] for key in ("seconds", "peak_memory_mb")}
+    print(json.dumps(cost | {"rows": len(found["rows"]), "cpu": time.process_time()}))
+
+
+def learnt_nothing() -> None:
+    """Let torchvision's networks keep the random weights they start with, and say so where their weights are named."""
+    build = pretrained._built
+    pretrained._built = lambda name, enum, weights: build(name, enum, None)
+
+
+def cut(module: str, most: int) -> None:
+    """Let a study repeat at most so often; sizes of pictures, batches, prototypes and memories stay as they are."""
+    study: Any = import_module(module)
+    if hasattr(study, "setting"):
+        whole = study.setting
+        study.setting = lambda *given, **named: fewer(whole(*given, **named), most)
+
+
+def fewer(sizes: dict[str, Any], most: int) -> dict[str, Any]:
+    """Return the sizes of a scale with every number of repetitions at most `most`, in dicts within it too."""
+
+    def less(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return fewer(value, most)
+        if key not in REPEATED:
+            return value
+        return tuple(min(v, most) for v in value) if isinstance(value, tuple) else min(value, most)
+
+    return {key: less(key, value) for key, value in sizes.items()}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,171 @@
+"""The rehearsal itself: stand-ins that every reader takes, cells of every kind, and what is wrong is said. Tiny; `make rehearse` is not."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from otad.data.annotations import GROUPS
+from otad.data.readers import fabrics, folders, loco, realiad
+from otad.data.readers.locations import LAYOUTS
+from otad.features.pretrained import resnet50
+from otad.studies import Study, load, names, runner
+
+from . import __main__ as command
+from . import cell as child
+from .folders import AD, FULL, LOCO, Amount, more, write
+
+TINY = Amount(train=2, batch=3, each=2, shrink=16)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    place = tmp_path_factory.mktemp("stand-ins")
+    write(place, TINY)
+    return place
+
+
+def test_stand_ins_are_the_data_sets_that_pages_look_for(root):
+    assert sorted(path.name for path in root.iterdir() if path.is_dir()) == sorted(LAYOUTS)
+
+
+@pytest.mark.parametrize("name", AD)
+def test_mvtec_ad_is_read(root, name):
+    data = folders.load(root / "mvtec_ad", name)
+    assert data.test.shape[2:] == TINY.size(*AD[name])
+    assert len(data.train) == (TINY.batch if name in FULL else TINY.train)
+    assert [data.kinds.count(kind) for kind in dict.fromkeys(data.kinds)] == [2, 2, 2]
+    assert data.masks.flatten(1).any(1).tolist() == data.labels.tolist()
+
+
+@pytest.mark.parametrize("name", LOCO)
+def test_mvtec_loco_is_read_with_both_sorts_of_rules(root, name):
+    data = loco.load(root / "mvtec_loco", name)
+    assert data.test.shape[2:] == TINY.size(*LOCO[name][1])
+    assert [len(data.part(group)) for group in GROUPS] == [4, 4]
+    rules = loco.read_rules(root / "mvtec_loco" / name / loco.CONFIG).values()
+    assert sorted(rule.relative_saturation for rule in rules) == [False, True]
+    for group, found in zip(data.groups, data.defects, strict=True):
+        for defect in found:
+            assert (defect.saturation_area < defect.mask.sum()) == (group == "logical")
+
+
+def test_real_iad_is_read_from_above(root):
+    data = realiad.load(root / "realiad", "audiojack")
+    assert data.test.shape == (6, 3, *TINY.size(1024, 1024))
+    assert data.test.flatten(1).amax(1).min() > 0  # none of the black views
+    assert data.labels.sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("dataset", "category"),
+    [
+        *(("dtd_synthetic", name) for name in ("Woven_001", "Mesh_114")),
+        *(("wft", name) for name in ("texture_1", "texture_2")),
+        *(("aitex", name) for name in ("t_00", "t_01")),
+    ],
+)
+def test_fabrics_are_read(root, dataset, category):
+    data = fabrics.load(root / dataset, dataset, category)
+    assert data.labels.any()
+    assert data.masks.flatten(1).any(1).tolist() == data.labels.tolist()
+    if dataset == "aitex":
+        assert len(data.train) == 16 - 2  # squares of a strip, without the bare table
+        assert len(data.test) == 1 + 2
+
+
+def test_true_sizes_are_the_default():
+    assert Amount().size(256, 4096) == (256, 4096)
+
+
+def test_other_amounts_do_not_mingle(root):
+    with pytest.raises(ValueError, match="holds other amounts"):
+        write(root, Amount(train=1, shrink=16))
+
+
+def test_copies_of_test_pictures_keep_their_marks(root):
+    data = loco.load(root / "mvtec_loco", "juice_bottle", 64)
+    twice = more(data, TINY)
+    assert twice.kinds[::2] == twice.kinds[1::2] == data.kinds
+    assert torch.equal(twice.masks[1::2], data.masks)
+
+
+# Cells --------------------------------------------------------------------------------------------
+
+
+def test_a_cell_of_each_kind_is_chosen(root):
+    cells = [
+        {"class": name, "seed": seed, "condition": condition, "method": method}
+        for name in ("carpet", "tile", "juice_bottle")
+        for seed in (0, 1)
+        for condition in ("clean", "contrast", "brightness")
+        for method in ("PatchCore", "TTAD")
+    ]
+    found = command.chosen(cells, root)
+    kinds = [(c["class"], c["condition"], c["method"]) for c in found]
+    assert sorted(kinds) == [
+        (name, condition, method)
+        for name in ("juice_bottle", "tile")
+        for condition in ("clean", "contrast")
+        for method in ("PatchCore", "TTAD")
+    ]
+    assert {c["class"] for c in command.chosen(cells, root, full=True)} == {"carpet", "juice_bottle"}
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_study_has_cells_on_the_stand_ins(name, root, monkeypatch):
+    monkeypatch.setenv("OTAD_DATA", str(root))
+    cells = load(name).cells("paper")
+    assert bool(command.chosen(cells, root)) == bool(cells)
+
+
+def test_repetitions_are_fewer_and_sizes_stay():
+    sizes = {"side": 224, "steps": 300, "tried": (10, 50), "method": {"n": 16, "epochs": 50, "max_iter": 1}}
+    cut = {"side": 224, "steps": 2, "tried": (2, 2), "method": {"n": 16, "epochs": 2, "max_iter": 1}}
+    assert child.fewer(sizes, 2) == cut
+
+
+def test_networks_that_have_learnt_nothing_say_so(monkeypatch):
+    monkeypatch.setattr(child.pretrained, "_built", child.pretrained._built)
+    child.learnt_nothing()
+    assert resnet50((8,)).weights == "random, seed 0"
+
+
+# What is told -------------------------------------------------------------------------------------
+
+STAND_IN = """
+import json, sys, time
+study = sys.argv[1]
+if study == "raises":
+    raise ValueError("no such picture")
+if study == "waits":
+    time.sleep(60)
+print(json.dumps({"seconds": 1.0, "peak_memory_mb": 9000 if study == "large" else 700, "rows": 3, "cpu": 1.0}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("study", "wrong"),
+    [("fine", ""), ("raises", "no such picture"), ("waits", "stopped after 1 seconds"), ("large", "8.8 GiB")],
+)
+def test_what_went_wrong_is_told_with_study_and_cell(study, wrong, tmp_path, monkeypatch):
+    (tmp_path / "cell.py").write_text(STAND_IN)
+    monkeypatch.setattr(command, "COMMAND", [sys.executable, str(tmp_path / "cell.py")])
+    line = command.rehearse(study, {"class": "tile"}, 1, 1.0 if study == "waits" else None)
+    assert wrong in line["wrong"]
+    assert bool(line["wrong"]) == bool(wrong)
+    assert command.told(line).startswith(f'{study} {{"class": "tile"}}: ')
+
+
+def test_a_cell_is_computed_as_results_are(monkeypatch, capsys):
+    toy = Study("toy", lambda scale: [{}], lambda cell, scale: [{"image": cell["seed"] / 2}])
+    monkeypatch.setattr(child, "load", lambda name: toy)
+    monkeypatch.setattr(runner, "code", lambda study: "")
+    monkeypatch.setattr(child, "learnt_nothing", lambda: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    child.main("toy", '{"seed": 1}', "0")
+    assert json.loads(capsys.readouterr().out)["rows"] == 1
+    toy = Study("toy", toy.cells, lambda cell, scale: [])
+    with pytest.raises(ValueError, match="no rows"):
+        child.main("toy", '{"seed": 1}', "0")
