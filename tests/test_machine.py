@@ -6,8 +6,9 @@ import sys
 import time
 
 import pytest
+import torch
 
-from otad.machine import machine, model, seconds
+from otad.machine import machine, model, seconds, torch_peak
 
 ASK = "import numpy.linalg, torch\nfrom otad.machine import machine\nprint(machine())"
 
@@ -58,3 +59,12 @@ def test_seconds_are_those_of_the_fastest_call():
     spent = seconds(lambda: (calls.append(0), time.sleep(0.05 if len(calls) < 3 else 0.01)), repeats=3)
     assert len(calls) == 3
     assert 0.01 <= spent < 0.05
+
+
+def test_the_peak_of_torch_is_what_was_held_at_once():
+    def work():
+        first = torch.empty(1000, dtype=torch.float32)
+        del first
+        return [torch.empty(500, dtype=torch.float64), torch.empty(250, dtype=torch.float64)]
+
+    assert 6000 <= torch_peak(work) < 8000  # never the ten thousand that were asked for in all

@@ -1,5 +1,6 @@
 """What computed a page: sums round differently on every processor, and training amplifies that, so results name theirs."""
 
+import contextlib
 import os
 import platform
 import re
@@ -7,8 +8,9 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 
 # Variables that take instruction sets or code paths away; a processor can be emulated with them.
@@ -46,6 +48,30 @@ def peak_memory_mb() -> float:
     """Return the most memory that this process, or one that it has started and seen end, has used so far."""
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)
+
+
+def torch_peak(work: Callable[[], object]) -> int:
+    """Return the most bytes that torch held at once on the CPU during `work`, beyond those before."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with _quiet(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        work()
+    events = trace.profiler.kineto_results.events()
+    steps = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    return max(accumulate((size for _, size in steps), initial=0))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Send the tracer's messages, written below Python, nowhere."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def machine() -> str:
