@@ -14,7 +14,7 @@
 # *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.5 and 4.1 to 4.3, Algorithm 1, Tables 1 to 3 and what there is of Tables 5 to 7. Six claims are judged.
 # **ttad-04**: aligning by a single Gaussian is worse than not adapting, in most cases. **ttad-05**: TTAD has the best image AUROC under noise, blur and brightness. **ttad-07**: under blur and brightness it comes within about two points of
 # the clean score. **ttad-08**: it has the best pixel AUROC under all four corruptions. Two are claims about printed tables, and are checked in print: **ttad-09** (Real-IAD, pixels) and **ttad-16** (MVTec 3D-AD). **ttad-20**, one pass is
-# enough on the large data set, needs the large data set; why is said below. **ttad-06**, about the rival GNL, is judged on page [35](35_ttad_qualitative). The data here are others than the paper's: this tests the claims and reproduces no
+# enough on the large data set, needs the large data set; why is said below. **ttad-06**, about the rival GNL, is judged on page [36](36_ttad_contrast). The data here are others than the paper's: this tests the claims and reproduces no
 # printed value. (In the copy of the paper that was read, the body of Algorithm 1, Tables 5 and 7 and all but one block of Table 6 are lost.)
 
 # %% tags=["parameters"]

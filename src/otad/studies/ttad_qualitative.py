@@ -1,4 +1,4 @@
-"""TTAD beside detectors that do not adapt, PatchCore, reverse distillation and GNL, at severity 5: page 35.
+"""TTAD beside detectors that do not adapt, PatchCore, reverse distillation and GNL, at severity 5: pages 35 and 36.
 
 A cell is a class, a seed and a method; its rows are conditions, for students without and with EFDM. Further classes, for Figure 8, have
 PatchCore alone, on held-out seeds: whether they may enter the arena of page 30.
@@ -8,6 +8,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import pandas as pd
 from torch import Tensor
 
 from otad.data import Dataset
@@ -31,6 +32,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "GNL": {"operations": OPERATIONS},
     "GNL, no stretching": {"operations": [o for o in OPERATIONS if o not in ("autocontrast", "equalize")]},
     "GNL, contrast too": {"operations": (*OPERATIONS, "contrast", "brightness")},
+}
+WAYS = {  # columns of Figure 4 → method, EFDM
+    "unadapted": ("PatchCore", False),
+    "RD": ("RD", False),
+    "TTAD": ("TTAD", False),
+    "GNL": ("GNL", True),
 }
 LOOKED_AT = ("PatchCore", "TTAD", "RD", "GNL")  # on every class; all recipes on the first
 FURTHER = ("wood", "leather", "transistor")
@@ -158,6 +165,14 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     for condition, images in conditions(data.test, cell["seed"]):
         for match, scores in looks(cell["method"], detector, images, condition == "clean"):
             yield row(condition, match, scores, data)
+
+
+def named(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of WAYS, with these names as methods: seeds of verdicts only."""
+    names = {pair: way for way, pair in WAYS.items()}
+    pairs = zip(rows["method"], rows["EFDM"], strict=True)
+    found = rows.assign(method=[names.get(pair) for pair in pairs]).dropna(subset=["method"])
+    return found[found["seed"] >= FIRST_SEED]
 
 
 STUDY = Study("ttad_qualitative", cells, compute, seconds=20.0)
