@@ -11,7 +11,17 @@ from typing import Any
 
 Cell = dict[str, Any]  # what JSON can hold: class, seed, condition, …
 Row = dict[str, Any]
-NO_STUDY = {"arenas", "clocks", "networks", "reading", "runner", "scoring", "shifted", "sources"}
+NO_STUDY = {
+    "arenas",
+    "aupro_readings",
+    "clocks",
+    "networks",
+    "reading",
+    "runner",
+    "scoring",
+    "shifted",
+    "sources",
+}
 
 
 @dataclass(frozen=True)
