@@ -25,6 +25,7 @@ METHODS = {
     "PaDiM": "otad.methods.density.padim",
     "RegAD": "otad.methods.density.regad",
     "TTAD": "otad.methods.memory.ttad",
+    "FastFlow": "otad.methods.flows.fastflow",
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",
     "MAEDAY": "otad.methods.reconstruction.maeday",
