@@ -11,6 +11,7 @@ from typing import Any
 
 Cell = dict[str, Any]  # what JSON can hold: class, seed, condition, …
 Row = dict[str, Any]
+<<<<<<< HEAD
 NO_STUDY = {
     "arenas",
     "aupro_readings",
@@ -22,6 +23,9 @@ NO_STUDY = {
     "shifted",
     "sources",
 }
+=======
+MADE = "\nSTUDY = Study("
+>>>>>>> pradot
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,9 @@ class Study:
 
 
 def names() -> list[str]:
-    """Return the names of all studies."""
-    modules = (
-        file.name.removesuffix(".py")
-        for file in resources.files(__name__).iterdir()
-        if file.name.endswith(".py")
-    )
-    return sorted(name for name in modules if not name.startswith("_") and name not in NO_STUDY)
+    """Return the names of all studies: of the modules here that make one."""
+    files = [file for file in resources.files(__name__).iterdir() if file.name.endswith(".py")]
+    return sorted(f.name.removesuffix(".py") for f in files if MADE in f.read_text(encoding="utf-8"))
 
 
 def load(name: str) -> Study:
