@@ -11,21 +11,7 @@ from typing import Any
 
 Cell = dict[str, Any]  # what JSON can hold: class, seed, condition, …
 Row = dict[str, Any]
-<<<<<<< HEAD
-NO_STUDY = {
-    "arenas",
-    "aupro_readings",
-    "clocks",
-    "networks",
-    "reading",
-    "runner",
-    "scoring",
-    "shifted",
-    "sources",
-}
-=======
 MADE = "\nSTUDY = Study("
->>>>>>> pradot
 
 
 @dataclass(frozen=True)
