@@ -26,6 +26,7 @@ METHODS = {
     "RegAD": "otad.methods.density.regad",
     "TTAD": "otad.methods.memory.ttad",
     "FastFlow": "otad.methods.flows.fastflow",
+    "CFlow": "otad.methods.flows.cflow",
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",
     "MAEDAY": "otad.methods.reconstruction.maeday",
