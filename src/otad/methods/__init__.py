@@ -24,6 +24,7 @@ METHODS = {
     "FastRecon": "otad.methods.memory.fastrecon",
     "PaDiM": "otad.methods.density.padim",
     "RegAD": "otad.methods.density.regad",
+    "SPADE": "otad.methods.density.spade",
     "TTAD": "otad.methods.memory.ttad",
     "FastFlow": "otad.methods.flows.fastflow",
     "CFlow": "otad.methods.flows.cflow",
