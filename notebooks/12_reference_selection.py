@@ -9,15 +9,9 @@
 # %% [markdown]
 # # FCA: which reference?
 #
-# A patch can be odd only in comparison. One stranger, a hundred strangers, everybody, or the average citizen: what the choice of company costs, in points and in seconds, and why "everybody" was
-# never as expensive as the paper feared.
+# A patch can be odd only in comparison. One stranger, a hundred strangers, everybody, or the average citizen: what the choice of company costs, in points and in seconds, and why "everybody" was never as expensive as the paper feared.
 #
-# *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Section 3.3, Table 2, and what Section 5 says about speed. Seven claims are tested, three on scores
-# and four on time. **fca-04**: one median reference beats up to 100 random ones. **fca-06**: more random references are better, with shrinking gains. **fca-08**: for the histogram the average is
-# slightly worse than 100 or all references. **fca-05**: the median costs as much as one random reference, and all references thousands of times more. **fca-07**: time grows linearly with the
-# number of references. **fca-15**: nearest neighbours cost about seven times a single reference. **fca-16**: in the end the network takes most of the time. (The last two speak of a GPU: without
-# one they are measured and not judged.) The paper names neither the pictures nor the features of its Table 2. Ours are others in any case: this tests the claims on other data and reproduces no
-# printed value.
+# *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Section 3.3, Table 2, and what Section 5 says about speed. Seven claims are tested, three on scores and four on time. **fca-04**: one median reference beats up to 100 random ones. **fca-06**: more random references are better, with shrinking gains. **fca-08**: for the histogram the average is slightly worse than 100 or all references. **fca-05**: the median costs as much as one random reference, and all references thousands of times more. **fca-07**: time grows linearly with the number of references. **fca-15**: nearest neighbours cost about seven times a single reference. **fca-16**: in the end the network takes most of the time. (The last two speak of a GPU: without one they are measured and not judged.) The paper names neither the pictures nor the features of its Table 2. Ours are others in any case: this tests the claims on other data and reproduces no printed value.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
@@ -55,12 +49,9 @@ BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 #
 # $$A(x, y) = \sum_{F_r \in R} S\big((x, y), F_r\big).$$
 #
-# Table 2 fills $R$ in three ways: $k$ patches drawn **at random** from the picture itself, $k = 1, 3, 10, 100$; **all** $N$ of them, one centred on each pixel; and one **aggregate** that stands
-# for all. The aggregate is the average for a histogram, and for rank matching (SWW and FCA, page 10) the *median*: channel by channel, the median over patches of the smallest value, of the second
-# smallest, and so on. By Eq. 7 no other single reference has a smaller sum of distances to all patches.
+# Table 2 fills $R$ in three ways: $k$ patches drawn **at random** from the picture itself, $k = 1, 3, 10, 100$; **all** $N$ of them, one centred on each pixel; and one **aggregate** that stands for all. The aggregate is the average for a histogram, and for rank matching (SWW and FCA, page 10) the *median*: channel by channel, the median over patches of the smallest value, of the second smallest, and so on. By Eq. 7 no other single reference has a smaller sum of distances to all patches.
 #
-# Lengths as on page 11: features at every fourth pixel, a patch of the same share of the picture as the paper's $25 \times 25$ in $256 \times 256$, widths of the Gaussians in proportion. The
-# smoothing of Eq. 6, a fifth of a sample by then, would move nothing and is left out: FCA is Eq. 5 here.
+# Lengths as on page 11: features at every fourth pixel, a patch of the same share of the picture as the paper's $25 \times 25$ in $256 \times 256$, widths of the Gaussians in proportion. The smoothing of Eq. 6, a fifth of a sample by then, would move nothing and is left out: FCA is Eq. 5 here.
 
 # %%
 grid, names = study.setting(scale), study.classes(scale)
@@ -72,9 +63,7 @@ print(grid, *names)
 # %% [markdown]
 # ## What a sum of references sees
 #
-# One channel of one picture. On the left, the sorted values of a hundred random patches: each grey line is a reference that chance may deal you, the first three in colour, and the median of all
-# patches runs through the middle. On the right, what a value $v$ at the dotted rank is charged, per reference. One reference gives a sharp V, in a place that is a matter of luck. Look at *all*:
-# its bottom is round, and lies where the median's V has its tip.
+# One channel of one picture. On the left, the sorted values of a hundred random patches: each grey line is a reference that chance may deal you, the first three in colour, and the median of all patches runs through the middle. On the right, what a value $v$ at the dotted rank is charged, per reference. One reference gives a sharp V, in a place that is a matter of luck. Look at *all*: its bottom is round, and lies where the median's V has its tip.
 
 
 # %%
@@ -121,19 +110,15 @@ plotting.show(
 )
 
 # %% [markdown]
-# So the two ends of Table 2 are cousins. Far from the crowd, *all* charges the distance to the average, nearly the median's price. Within the crowd, where patches differ for no fault of their own,
-# it hardly tells one value from another, and it never charges nothing: its floor is the spread of the texture at that rank, the same for every pixel. Random references are noisy estimates of the
-# bowl.
+# So the two ends of Table 2 are cousins. Far from the crowd, *all* charges the distance to the average, nearly the median's price. Within the crowd, where patches differ for no fault of their own, it hardly tells one value from another, and it never charges nothing: its floor is the spread of the texture at that rank, the same for every pixel. Random references are noisy estimates of the bowl.
 #
 # ## Everybody, at the price of a sort
 #
-# The function `charge` above is the whole trick. Eq. 1 is a sum of $|v - a_r|$, so the references may change places: sort them, keep running sums, and a value needs only its own place $j$ in the
-# queue,
+# The function `charge` above is the whole trick. Eq. 1 is a sum of $|v - a_r|$, so the references may change places: sort them, keep running sums, and a value needs only its own place $j$ in the queue,
 #
 # $$\sum_{r=1}^{N} |v - a_r| = v\,(2j - N) + \sum_{r} a_r - 2 \sum_{r \le j} a_r .$$
 #
-# The paper compares all pairs of patches, $O(N^2 T^2 C)$, and extrapolates the time; this takes $O(N T^2 C \log N)$ and no approximation. `reference="all"` does it in all three statistics. The
-# check: a map small enough to loop over all its patches, no square, two statistics by rank and one by bins.
+# The paper compares all pairs of patches, $O(N^2 T^2 C)$, and extrapolates the time; this takes $O(N T^2 C \log N)$ and no approximation. `reference="all"` does it in all three statistics. The check: a map small enough to loop over all its patches, no square, two statistics by rank and one by bins.
 
 # %%
 small = torch.rand(3, 13, 17, generator=torch.Generator().manual_seed(seed))
@@ -153,9 +138,7 @@ ledger.say(
 # %% [markdown]
 # ## The loop, written down
 #
-# For a few random references a loop does as well, and the paper's times are about it. It stands in `otad.methods.matching.loop`: sorting is shared; then, for each reference, the errors of all $N$
-# patches. What happens to them is where SWW and FCA part. **SWW** weighs the errors of a patch and keeps the sum at its centre. **FCA** sends every error home, to the pixel it came from, in each
-# of the $T^2$ patches that hold it.
+# For a few random references a loop does as well, and the paper's times are about it. It stands in `otad.methods.matching.loop`: sorting is shared; then, for each reference, the errors of all $N$ patches. What happens to them is where SWW and FCA part. **SWW** weighs the errors of a patch and keeps the sum at its centre. **FCA** sends every error home, to the pixel it came from, in each of the $T^2$ patches that hold it.
 
 # %%
 for function in (loop.looped, loop.to_centre, loop.to_members):
@@ -182,8 +165,7 @@ ledger.say(
 # %% [markdown]
 # ## The same picture in different company
 #
-# One row a statistic, with one colour scale, as all maps are divided by the number of references. See how a single stranger imprints *its* peculiarities on the whole map, and how that fades from
-# left to right.
+# One row a statistic, with one colour scale, as all maps are divided by the number of references. See how a single stranger imprints *its* peculiarities on the whole map, and how that fades from left to right.
 
 # %% tags=["hide-input"]
 shown, inside = ["random 1", "random 100", "aggregate"], slice(T // 2, -(T // 2))
@@ -202,10 +184,7 @@ plotting.show_maps(
 # %% [markdown]
 # ## The run
 #
-# Every texture, seed, statistic and reference, with the same draw of patches for all three statistics. Pictures, sizes, widths and border are chosen as on page 11: a seed draws, for each of eight
-# textures, a good picture and three with fresh damage, half of the six kinds. That was checked on seeds 0, 1 and 7; a run with smaller and fewer pictures on seeds 100 to 104 was dropped as too
-# noisy to decide anything, and the inequalities below were last changed after a look at seeds 200 to 204. The verdicts use seeds from 300 on, which nobody had looked at. A tenth is cut off at each
-# side before scoring: page 16 shows that on whole images one scores mostly the treatment of the border.
+# Every texture, seed, statistic and reference, with the same draw of patches for all three statistics. Pictures, sizes, widths and border are chosen as on page 11: a seed draws, for each of eight textures, a good picture and three with fresh damage, half of the six kinds. That was checked on seeds 0, 1 and 7; a run with smaller and fewer pictures on seeds 100 to 104 was dropped as too noisy to decide anything, and the inequalities below were last changed after a look at seeds 200 to 204. The verdicts use seeds from 300 on, which nobody had looked at. A tenth is cut off at each side before scoring: page 16 shows that on whole images one scores mostly the treatment of the border.
 
 # %%
 rows = [r for cell in study.cells(scale) for r in rows_of(study.STUDY, scale, cell)]
@@ -233,8 +212,7 @@ plotting.table(pd.DataFrame({"choice": card}), folded="Protocol card")
 # %% [markdown]
 # ## Table 2, scores
 #
-# Percent; $\pm$ is half the 95 % interval over seeds. The paper has dashes where it only extrapolated a time: SWW and FCA against *all*: two cells that have stayed empty, until now. The row below
-# the aggregate is not in the paper: the median over all patches, as Eq. 7 has it, where the code takes non-overlapping tiles.
+# Percent; $\pm$ is half the 95 % interval over seeds. The paper has dashes where it only extrapolated a time: SWW and FCA against *all*: two cells that have stayed empty, until now. The row below the aggregate is not in the paper: the median over all patches, as Eq. 7 has it, where the code takes non-overlapping tiles.
 
 # %%
 facts = ledger.numbers(paper="fca", table="Table 2")
@@ -261,8 +239,7 @@ caption = (
 plotting.beside(old, shown, half, caption, shows=["fca Table 2"])
 
 # %% [markdown]
-# The same as curves: PRO against the number of random references, and *all* and the aggregate at the right. Compare shapes. How steep is the climb, does it end, and on which side of its end is the
-# aggregate?
+# The same as curves: PRO against the number of random references, and *all* and the aggregate at the right. Compare shapes. How steep is the climb, does it end, and on which side of its end is the aggregate?
 
 # %%
 few = REFERENCES[:6]
@@ -294,9 +271,7 @@ ledger.say(
 # %% [markdown]
 # ## Three claims about scores
 #
-# Each claim is a list of inequalities, each with one margin a seed. It holds if the interval of every one lies above zero, and fails here if one lies below after an adjustment for their number.
-# "With shrinking gains" is an inequality as well: each step of the table must gain less than the one before. The same inequalities are asked of the printed table. The smallest difference that
-# would matter is one point of PRO, as on page 11.
+# Each claim is a list of inequalities, each with one margin a seed. It holds if the interval of every one lies above zero, and fails here if one lies below after an adjustment for their number. "With shrinking gains" is an inequality as well: each step of the table must gain less than the one before. The same inequalities are asked of the printed table. The smallest difference that would matter is one point of PRO, as on page 11.
 
 
 # %%
@@ -362,10 +337,7 @@ plotting.margins(verdicts, "points of PRO", printed=asked)
 # %% [markdown]
 # ## Table 2, seconds
 #
-# Now the clock. The map has the paper's $256 \times 256$ pixels, so that $N = 65{,}536$ is the paper's: one channel, a random kernel as in Section 3.1, and a patch of $T = 3$, the smaller of its
-# final method. Table 2 has 128 channels and $T = 25$: 9,000 times as many values; time grows in proportion to channels, and with $T^2$ or a little faster (page 15). The clock counts CPU seconds of
-# one thread, so that a neighbour on the machine does not stretch the line; on a GPU it is a wall clock. Short runs are repeated, and the best counts; each $k$ is run on its own; a seed has its own
-# texture, kernel and references.
+# Now the clock. The map has the paper's $256 \times 256$ pixels, so that $N = 65{,}536$ is the paper's: one channel, a random kernel as in Section 3.1, and a patch of $T = 3$, the smaller of its final method. Table 2 has 128 channels and $T = 25$: 9,000 times as many values; time grows in proportion to channels, and with $T^2$ or a little faster (page 15). The clock counts CPU seconds of one thread, so that a neighbour on the machine does not stretch the line; on a GPU it is a wall clock. Short runs are repeated, and the best counts; each $k$ is run on its own; a seed has its own texture, kernel and references.
 
 # %% tags=["timing"]
 torch.set_num_threads(1)
@@ -380,8 +352,7 @@ _ = study.clocked(
 clocked = pd.DataFrame([pd.Series(study.clocked(s, wide, repeats)) for s in seeds])
 
 # %% [markdown]
-# A straight line $t = a + b\,k$ through the four times: $a$ is what all references share (the sort, or the blurred votes of a histogram), $b$ is the price of one more. At $k = N$ the line says
-# what looping over all would take. That is an extrapolation, by us as by the paper. The squares on the right are none: the exact sum, by the shortcut.
+# A straight line $t = a + b\,k$ through the four times: $a$ is what all references share (the sort, or the blurred votes of a histogram), $b$ is the price of one more. At $k = N$ the line says what looping over all would take. That is an extrapolation, by us as by the paper. The squares on the right are none: the exact sum, by the shortcut.
 
 
 # %% tags=["timing"]
@@ -421,9 +392,7 @@ plotting.show(
 )
 
 # %% [markdown]
-# Printed seconds are those of an RTX A5000, for 128 channels and $T = 25$; ours of one CPU thread, for one channel and $T = 3$. So compare *multiples*, in the first table: of the loop with one
-# aggregate, or, in the last two rows, of the package's own time with one. For SWW and FCA the package does not sort patches at all, hence the difference. A column for a GPU of ours is missing: it
-# has not been measured yet.
+# Printed seconds are those of an RTX A5000, for 128 channels and $T = 25$; ours of one CPU thread, for one channel and $T = 3$. So compare *multiples*, in the first table: of the loop with one aggregate, or, in the last two rows, of the package's own time with one. For SWW and FCA the package does not sort patches at all, hence the difference. A column for a GPU of ours is missing: it has not been measured yet.
 
 # %% tags=["timing"]
 LABELS = {k: f"random {k}" for k in KS} | {"all": "all", "aggregate": "aggregate"}
@@ -475,8 +444,7 @@ ledger.say(
 )
 
 # %% [markdown]
-# Is the line to be trusted that far out? On a smaller map, the loop over *all* patches can be run to its end. The line through the same four $k$ is extrapolated to this map's $N$, and here is what
-# the loop really takes.
+# Is the line to be trusted that far out? On a smaller map, the loop over *all* patches can be run to its end. The line through the same four $k$ is extrapolated to this map's $N$, and here is what the loop really takes.
 
 # %% tags=["timing"]
 crop = pick(scale, smoke=12, laptop=48)
@@ -494,9 +462,7 @@ ledger.say(
 # %% [markdown]
 # ### The cell the paper could not compute
 #
-# The largest map of the paper's final method: $128 \times 128$ with 512 channels and $T = 9$, a picture of $1024^2$. All 16,384 references, exactly. A first try with a few channels says how long
-# all would take; if that is more than half a minute, the number is scaled up from these few instead, and the sentence below says so. The values are random: ranks cost the same whatever they are
-# of.
+# The largest map of the paper's final method: $128 \times 128$ with 512 channels and $T = 9$, a picture of $1024^2$. All 16,384 references, exactly. A first try with a few channels says how long all would take; if that is more than half a minute, the number is scaled up from these few instead, and the sentence below says so. The values are random: ranks cost the same whatever they are of.
 
 # %% tags=["timing"]
 height, C_full = pick(scale, smoke=24, laptop=128), pick(scale, smoke=8, laptop=512)
@@ -530,12 +496,9 @@ ledger.say(
 # %% [markdown]
 # ## Nearest neighbours, and the network
 #
-# The *KNN* variant does not add up all references: each pixel keeps its $K$ smallest scores. A smallest score is known only once all are, so the loop has to be run to its end, with all $N$ maps
-# kept ($N^2$ numbers), and no running sum will help. That is why the paper uses it at $320 \times 320$ only: $N = 1600$, $T = 3$. Two claims remain: KNN takes about seven times as long as one
-# reference, network included, and with one reference the network takes most of the time.
+# The *KNN* variant does not add up all references: each pixel keeps its $K$ smallest scores. A smallest score is known only once all are, so the loop has to be run to its end, with all $N$ maps kept ($N^2$ numbers), and no running sum will help. That is why the paper uses it at $320 \times 320$ only: $N = 1600$, $T = 3$. Two claims remain: KNN takes about seven times as long as one reference, network included, and with one reference the network takes most of the time.
 #
-# For time it does not matter what a network has learnt, so here is the paper's own, WideResNet50-2 up to stride 8, with random weights, on a $320 \times 320$ picture: 512 channels. The KNN loop is
-# timed for a few references and extrapolated to 1600 by its line, the selection is timed in full.
+# For time it does not matter what a network has learnt, so here is the paper's own, WideResNet50-2 up to stride 8, with random weights, on a $320 \times 320$ picture: 512 channels. The KNN loop is timed for a few references and extrapolated to 1600 by its line, the selection is timed in full.
 
 # %% tags=["timing"]
 photo = pick(scale, smoke=96, laptop=320)
@@ -581,13 +544,7 @@ ledger.say(
 # %% [markdown]
 # ## Four claims about time
 #
-# Each of their parts is an inequality. Where a part bounds a ratio its margin is a logarithm, so that twice too much weighs as half too little: zero at the bound, 0.7 at twice the bound.
-# **fca-05**, for SWW and FCA: the median within a factor of 1.25 of one random reference, either way, and all (by the line, $N = 65{,}536$) above 1000 times the median. **fca-07**, for all three
-# statistics: a non-zero cost that all references share, the line's $a$ as a share of the time for one; and beyond it a price that grows with the *first* power of their number. A good fit of a line
-# does not say that: it fits $k^{0.7}$ nearly as well. So we take the exponent over a tenfold step, $\log\frac{t_{10k} - t_1}{t_k - t_1} / \log\frac{10k - 1}{k - 1}$, in which what is shared
-# cancels: 1 for a line, and between 0.9 and 1.1 ten times the references cost 8 to 13 times as much. The step is from 10 to 100 references, for the histogram from 100 to 1000, as its references
-# are so cheap that ten of them hide in the jitter of the clock. **fca-15**: a ratio between 4 and 10. **fca-16**: the network's share above one half, at $T = 3$ and at $T = 9$. These limits were
-# fixed before seed 300 was run. What varies between the five runs is mostly the machine, so the intervals say little about *other* machines.
+# Each of their parts is an inequality. Where a part bounds a ratio its margin is a logarithm, so that twice too much weighs as half too little: zero at the bound, 0.7 at twice the bound. **fca-05**, for SWW and FCA: the median within a factor of 1.25 of one random reference, either way, and all (by the line, $N = 65{,}536$) above 1000 times the median. **fca-07**, for all three statistics: a non-zero cost that all references share, the line's $a$ as a share of the time for one; and beyond it a price that grows with the *first* power of their number. A good fit of a line does not say that: it fits $k^{0.7}$ nearly as well. So we take the exponent over a tenfold step, $\log\frac{t_{10k} - t_1}{t_k - t_1} / \log\frac{10k - 1}{k - 1}$, in which what is shared cancels: 1 for a line, and between 0.9 and 1.1 ten times the references cost 8 to 13 times as much. The step is from 10 to 100 references, for the histogram from 100 to 1000, as its references are so cheap that ten of them hide in the jitter of the clock. **fca-15**: a ratio between 4 and 10. **fca-16**: the network's share above one half, at $T = 3$ and at $T = 9$. These limits were fixed before seed 300 was run. What varies between the five runs is mostly the machine, so the intervals say little about *other* machines.
 
 # %% tags=["timing"]
 CLOSE, STRAIGHT = 1.25, 0.1
@@ -684,14 +641,11 @@ else:
 # %% [markdown]
 # ## Paper against code
 #
-# Three differences touch this page. Equation 7 takes the median over *all* patches, the code over tiles that do not overlap: the last row of the table of scores has the difference. The paper adds
-# the errors of channels up, the code averages them, which changes no order. And the paper's *all* is a double loop whose result it never saw; the identity above makes it a matter of one sort, so
-# that Table 2 can be completed. Page 16 measures what else differs.
+# Three differences touch this page. Equation 7 takes the median over *all* patches, the code over tiles that do not overlap: the last row of the table of scores has the difference. The paper adds the errors of channels up, the code averages them, which changes no order. And the paper's *all* is a double loop whose result it never saw; the identity above makes it a matter of one sort, so that Table 2 can be completed. Page 16 measures what else differs.
 #
 # ## What it costs
 #
-# Memory: a loop over references holds one channel's patches, their order and the errors, 16 bytes for each of the $N T^2$ values; the exact sum 32 bytes in plain PyTorch. KNN keeps all maps, $4
-# N^2$ bytes: 10 MB at $320^2$, 1 GB on a $128 \times 128$ map, 17 GB on the paper's $256 \times 256$.
+# Memory: a loop over references holds one channel's patches, their order and the errors, 16 bytes for each of the $N T^2$ values; the exact sum 32 bytes in plain PyTorch. KNN keeps all maps, $4 N^2$ bytes: 10 MB at $320^2$, 1 GB on a $128 \times 128$ map, 17 GB on the paper's $256 \times 256$.
 
 # %% tags=["timing"]
 f = study.features_of(images, scale)[0]
@@ -717,25 +671,13 @@ ledger.say(
 )
 
 # %% [markdown]
-# ## What we found
-
-# %% tags=["remove-input", "timing"]
-ledger.say(
-    "Against which patches should a patch be compared? With FCA, one median patch scores {p12_ahead_fca_all[mean]:+.1f} points of PRO [{p12_ahead_fca_all[low]:+.1f}, {p12_ahead_fca_all[high]:+.1f}] more than all patches, on textures with planted defects; comparing with all takes {p12_all_fca:,.0f} times as long as the median if one loops, and {p12_exact_fca:.1f} times if one looks the same numbers up.",
-    short=True,
-)
-
-# %% [markdown]
 # ## Exercise
 #
-# The aggregate of histograms is their *average*. But the distance between histograms is a sum of $|\cdot|$ as well, bin by bin of the *cumulative* histogram. So what does Eq. 7 recommend? Is the
-# result a histogram at all? And should it score above or below the average?
+# The aggregate of histograms is their *average*. But the distance between histograms is a sum of $|\cdot|$ as well, bin by bin of the *cumulative* histogram. So what does Eq. 7 recommend? Is the result a histogram at all? And should it score above or below the average?
 #
 # ### Solution
 #
-# By the argument of the right-hand panel above, the sum of $|v - a_r|$ is smallest at the median of the $a_r$: take, for each bin, the median of the cumulative histograms. Each of them rises from
-# bin to bin, hence so do their medians, and the last bin is 1: it is a cumulative histogram. An average is drawn along by defective patches and by the tails, a median is not. The package has it:
-# `histogram(..., reference="median")`.
+# By the argument of the right-hand panel above, the sum of $|v - a_r|$ is smallest at the median of the $a_r$: take, for each bin, the median of the cumulative histograms. Each of them rises from bin to bin, hence so do their medians, and the last bin is 1: it is a cumulative histogram. An average is drawn along by defective patches and by the tails, a median is not. The package has it: `histogram(..., reference="median")`.
 
 # %%
 asked = ["aggregate", REFERENCES[-1], "all"]

@@ -11,13 +11,9 @@
 #
 # One picture and no training against one picture, five pictures, and a few older ideas: who finds the defect, at which resolution, and on what?
 #
-# *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Sections 4 and 5, Tables 3, 4 and 6. Seven claims are tested. **fca-09**: FCA removes more than 40 %
-# of the error of the earlier zero-shot method. **fca-10**: it localises better than PatchCore with the whole training set. **fca-11**: the gain is in localisation; as a detector of defective
-# *pictures* it is on a par with the earlier method. **fca-12**: KNN references never hurt at low resolution and help most where the texture's period is long. **fca-13**: full resolution with the
-# median beats low resolution with KNN. **fca-14**: FCA leads on three further data sets. **fca-20**: it is for textures and not for objects.
+# *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Sections 4 and 5, Tables 3, 4 and 6. Seven claims are tested. **fca-09**: FCA removes more than 40 % of the error of the earlier zero-shot method. **fca-10**: it localises better than PatchCore with the whole training set. **fca-11**: the gain is in localisation; as a detector of defective *pictures* it is on a par with the earlier method. **fca-12**: KNN references never hurt at low resolution and help most where the texture's period is long. **fca-13**: full resolution with the median beats low resolution with KNN. **fca-14**: FCA leads on three further data sets. **fca-20**: it is for textures and not for objects.
 #
-# The paper has MVTec AD, DTD-Synthetic, the woven fabric textures WFT, and Aitex; so has this page at `scale="paper"`. Otherwise it draws its own pictures: then it tests what the claims *say* on
-# other data, and reproduces no printed value.
+# The paper has MVTec AD, DTD-Synthetic, the woven fabric textures WFT, and Aitex; so has this page at `scale="paper"`. Otherwise it draws its own pictures: then it tests what the claims *say* on other data, and reproduces no printed value.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
@@ -51,9 +47,7 @@ if scale == "paper":
 # %% [markdown]
 # ## Two resolutions, four kinds of pictures
 #
-# The paper runs FCA twice: at the resolution the camera gave, with patches of $T = 9$ feature pixels, and at $320^2$ with $T = 3$, where the earlier method of Aota, Tong and Okatani lives. MVTec's
-# textures have 840 to 1024 pixels a side, so *low* means a third. Here, full is $256^2$, as much as our photographs hold, and low keeps the proportion. The network's stride is 4 instead of 8, so
-# that the maps have the paper's size and not the images: $64 \times 64$ at full resolution, as on WFT.
+# The paper runs FCA twice: at the resolution the camera gave, with patches of $T = 9$ feature pixels, and at $320^2$ with $T = 3$, where the earlier method of Aota, Tong and Okatani lives. MVTec's textures have 840 to 1024 pixels a side, so *low* means a third. Here, full is $256^2$, as much as our photographs hold, and low keeps the proportion. The network's stride is 4 instead of 8, so that the maps have the paper's size and not the images: $64 \times 64$ at full resolution, as on WFT.
 #
 # | here | classes | stands where the paper has |
 # |---|---|---|
@@ -62,9 +56,7 @@ if scale == "paper":
 # | **weaves** | carpet and grid, magnified 1.5 times | WFT: two weaves whose period exceeds the patch at low resolution |
 # | **cells** | mono- and polycrystalline solar cells, planted defects | the ten *objects* of MVTec AD, for fca-20 |
 #
-# Aitex has no stand-in. Procedural textures and photographs together are the *panel* of pages 11 and 16, and the claims about Table 3 are judged on it. The cells are real, and their own defects
-# have no masks: so we take flawless ones and plant what we plant elsewhere. Magnifying a weave makes its period 3.2 to 3.6 feature pixels at low resolution, just more than $T = 3$: a patch no
-# longer sees all that is normal. The whole comparison is a study, `otad.studies.fca_results`; these are its sizes.
+# Aitex has no stand-in. Procedural textures and photographs together are the *panel* of pages 11 and 16, and the claims about Table 3 are judged on it. The cells are real, and their own defects have no masks: so we take flawless ones and plant what we plant elsewhere. Magnifying a weave makes its period 3.2 to 3.6 feature pixels at low resolution, just more than $T = 3$: a patch no longer sees all that is normal. The whole comparison is a study, `otad.studies.fca_results`; these are its sizes.
 
 # %%
 grid, GROUPS = study.setting(scale), study.groups(scale)
@@ -78,18 +70,13 @@ print(grid)
 # %% [markdown]
 # ## The contestants
 #
-# From one picture alone: **FCA** at full resolution; FCA at low resolution; the same with **KNN** references (for each pixel, the quarter of all references that suits it best). **Aota et al.**:
-# local means and nearest neighbours, at low resolution as in their paper, and at full resolution, which nobody printed. **Weathering** by Bellini et al., which asks how old a patch looks.
-# **Saliency**: does a region stand out by its colour (RC), or a colour (HC)? The last two look at pixels, so they get the low resolution.
+# From one picture alone: **FCA** at full resolution; FCA at low resolution; the same with **KNN** references (for each pixel, the quarter of all references that suits it best). **Aota et al.**: local means and nearest neighbours, at low resolution as in their paper, and at full resolution, which nobody printed. **Weathering** by Bellini et al., which asks how old a patch looks. **Saliency**: does a region stand out by its colour (RC), or a colour (HC)? The last two look at pixels, so they get the low resolution.
 #
-# From normal pictures: **PatchCore**, with one (every patch remembered) and with all there are (a tenth of the patches, chosen greedily). **MAEDAY** hides parts of the picture and has an
-# autoencoder paint them in; its weights come from no package registry, so its row stays printed only (the loader for those who have the weights is `otad.methods.reconstruction.maeday.vit_mae`).
+# From normal pictures: **PatchCore**, with one (every patch remembered) and with all there are (a tenth of the patches, chosen greedily). **MAEDAY** hides parts of the picture and has an autoencoder paint them in; its weights come from no package registry, so its row stays printed only (the loader for those who have the weights is `otad.methods.reconstruction.maeday.vit_mae`).
 #
-# A tenth of the picture is dropped at each side before anything is scored, as the authors do (100 of 1024 pixels; the text says "center regions" and no number). Page 16 shows what hangs on it.
-# Images are judged by the largest value that is left, for every method, and by whether any of the mask is left.
+# A tenth of the picture is dropped at each side before anything is scored, as the authors do (100 of 1024 pixels; the text says "center regions" and no number). Page 16 shows what hangs on it. Images are judged by the largest value that is left, for every method, and by whether any of the mask is left.
 #
-# All seeds take longer than a page should, so they are kept in a file. The page computes the first seed of two classes a group anew, with the same function, compares, and keeps their maps for its
-# figures.
+# All seeds take longer than a page should, so they are kept in a file. The page computes the first seed of two classes a group anew, with the same function, compares, and keeps their maps for its figures.
 
 # %%
 first = [
@@ -125,9 +112,7 @@ if scale == "laptop":
 # %% [markdown]
 # ## The same search for both
 #
-# fca-10 sets FCA against PatchCore, and a comparison of two methods must not be one of two strides. So both try the same sets of strides of the network, on seeds that are not judged, and each gets
-# the one with its highest mean PRO. FCA's patch covers the same share of the picture at every stride ($T = 9$ at stride 4, 5 at 8, 3 at 16), and its maps of several strides are averaged; PatchCore
-# joins the features. The other claims set FCA against Aota's method on the same features, and stay at stride 4. (At scale *paper* each has the strides of its paper.)
+# fca-10 sets FCA against PatchCore, and a comparison of two methods must not be one of two strides. So both try the same sets of strides of the network, on seeds that are not judged, and each gets the one with its highest mean PRO. FCA's patch covers the same share of the picture at every stride ($T = 9$ at stride 4, 5 at 8, 3 at 16), and its maps of several strides are averaged; PatchCore joins the features. The other claims set FCA against Aota's method on the same features, and stay at stride 4. (At scale *paper* each has the strides of its paper.)
 
 # %%
 CHOSEN = study.best_of(tried) if len(tried) else study.CHOSEN[scale]
@@ -193,8 +178,7 @@ plotting.show_maps(
 # %% [markdown]
 # ## Table 3: everyone
 #
-# Percent, mean over the panel; $\pm$ is half the 95 % interval over seeds. Printed are MVTec AD's five textures at 1024 pixels, measured are our pictures at a quarter of that: compare the *order*,
-# and the steps between neighbours.
+# Percent, mean over the panel; $\pm$ is half the 95 % interval over seeds. Printed are MVTec AD's five textures at 1024 pixels, measured are our pictures at a quarter of that: compare the *order*, and the steps between neighbours.
 
 # %%
 METRICS = ["PRO", "AUROC", "image AUROC", "F1", "PRO whole"]
@@ -256,8 +240,7 @@ plotting.dots(climb, mean["PRO"], half["PRO"], "PRO (%)", shows=["fca Table 3"])
 # %% [markdown]
 # ## The method or the resolution?
 #
-# Table 3 compares FCA on a thousand pixels with Aota on 320. Two things differ, so let us take them apart: both methods at both resolutions. Go along a row to see what resolution is worth, down a
-# column for what the method is worth.
+# Table 3 compares FCA on a thousand pixels with Aota on 320. Two things differ, so let us take them apart: both methods at both resolutions. Go along a row to see what resolution is worth, down a column for what the method is worth.
 
 
 # %%
@@ -289,8 +272,7 @@ ledger.say(
 # %% [markdown]
 # ## Table 4: three data sets
 #
-# Where does KNN help? The median reference says what is normal with one patch for all. That is right where every patch shows the whole texture, and wrong where the period is longer than the patch:
-# then there are several normals, and the median is none of them. So look at the weaves: KNN should gain most there. Then at full resolution, where the patch of $T = 9$ holds a period again.
+# Where does KNN help? The median reference says what is normal with one patch for all. That is right where every patch shows the whole texture, and wrong where the period is longer than the patch: then there are several normals, and the median is none of them. So look at the weaves: KNN should gain most there. Then at full resolution, where the patch of $T = 9$ holds a period again.
 
 # %%
 TWINS = {"procedural": "mvtec_ad", "photographs": "dtd_synthetic", "weaves": "wft"}
@@ -355,9 +337,7 @@ for metric in detail.columns:
 # %% [markdown]
 # ## Objects
 #
-# Section 5 concedes that FCA is for textures: an object differs from itself from place to place, and one picture does not tell which of its parts are normal. A solar cell is a mild object: a
-# texture with wires, corners and a frame. Look at the maps of the flawless cells, uncropped. What lights up is not a defect but a part, and the corners most of all; PatchCore has seen other cells
-# and knows better.
+# Section 5 concedes that FCA is for textures: an object differs from itself from place to place, and one picture does not tell which of its parts are normal. A solar cell is a mild object: a texture with wires, corners and a frame. Look at the maps of the flawless cells, uncropped. What lights up is not a defect but a part, and the corners most of all; PatchCore has seen other cells and knows better.
 
 # %% tags=["hide-input"]
 cells, few = [key for key in live if key[0] == OBJECTS], ["FCA", "Aota", order[3]]
@@ -370,9 +350,7 @@ if not own:
     ledger.say(solar.NOTICE)
 
 # %% [markdown]
-# The crop is kind to objects: it takes most of the frame away. So the table has both, cropped as everywhere on this page, and whole. And a low score on cells may mean that the *method* fails
-# there, or that the defects are harder to see. PatchCore with normal pictures measures the second: it does not care whether it sees a texture. The fair number is a difference of differences: how
-# far FCA falls behind PatchCore, on textures and on objects.
+# The crop is kind to objects: it takes most of the frame away. So the table has both, cropped as everywhere on this page, and whole. And a low score on cells may mean that the *method* fails there, or that the defects are harder to see. PatchCore with normal pictures measures the second: it does not care whether it sees a texture. The fair number is a difference of differences: how far FCA falls behind PatchCore, on textures and on objects.
 
 # %%
 of_objects = ONE[OBJECTS]["PRO"].unstack()
@@ -397,11 +375,7 @@ ledger.say(
 # %% [markdown]
 # ## Seven claims as inequalities
 #
-# Each claim is a list of gaps that must be positive, each with one margin a seed. Written once, they can be asked of the printed tables and of every seed. Where a claim has a number of its own it
-# stays: 0.6 of the error for fca-09; for fca-11 half a point of image AUROC *either way*, which is what "on a par" says, and two points of PRO. "A wide margin" in fca-20 needed one: ten points.
-# "Never hurt" in fca-12 is asked as *no loss of more than a point*, as no number of pictures could show a loss of nothing; a point is also what we call the smallest difference that would matter,
-# as on page 11. "The best variant" of fca-14 is the one that is best in print on that data set, so that it need not be picked after the fact. Its data sets are DTD-Synthetic, WFT and Aitex, so it
-# is asked of photographs and weaves, and of nothing that stands for MVTec AD.
+# Each claim is a list of gaps that must be positive, each with one margin a seed. Written once, they can be asked of the printed tables and of every seed. Where a claim has a number of its own it stays: 0.6 of the error for fca-09; for fca-11 half a point of image AUROC *either way*, which is what "on a par" says, and two points of PRO. "A wide margin" in fca-20 needed one: ten points. "Never hurt" in fca-12 is asked as *no loss of more than a point*, as no number of pictures could show a loss of nothing; a point is also what we call the smallest difference that would matter, as on page 11. "The best variant" of fca-14 is the one that is best in print on that data set, so that it need not be picked after the fact. Its data sets are DTD-Synthetic, WFT and Aitex, so it is asked of photographs and weaves, and of nothing that stands for MVTec AD.
 
 # %%
 DELTA, WIDE = 1.0, 10.0  # points of PRO or AUROC
@@ -593,8 +567,7 @@ ledger.say(
 # %% [markdown]
 # ## Exercise
 #
-# On the weaves the period outgrows the patch of the coarse map, and the median suffers. Then a larger patch should help: $T = 5$ or 7 holds a period and costs nothing to speak of. Does it reach
-# KNN? And what does it do to the wood, which has no period?
+# On the weaves the period outgrows the patch of the coarse map, and the median suffers. Then a larger patch should help: $T = 5$ or 7 holds a period and costs nothing to speak of. Does it reach KNN? And what does it do to the wood, which has no period?
 #
 # ### Solution
 #

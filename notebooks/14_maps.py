@@ -11,8 +11,7 @@
 #
 # A table says how well; only pictures say *what*: maps beside masks, the failures first of all, and what happens to a score when nothing changes but the hand that drew the mask.
 #
-# *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Figures 1, 4, 5, 6 and 7. No claim is judged on this page. Pictures in papers are chosen by people,
-# who cannot help their taste. Here every picture is chosen by a rule, stated before it, and the rule is computed.
+# *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Figures 1, 4, 5, 6 and 7. No claim is judged on this page. Pictures in papers are chosen by people, who cannot help their taste. Here every picture is chosen by a rule, stated before it, and the rule is computed.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
@@ -44,15 +43,11 @@ RED = plotting.COLORS[1]
 # %% [markdown]
 # ## Pictures, and their lives before the accident
 #
-# Eight textures: five procedural, three cut from photographs (page 03). Two *draws*, each of one good picture and one with each of the six kinds of defect. We plant the defects ourselves on
-# pictures that were good, and keep these: a map of the same picture *before* the damage will tell us why a map failed.
-
-# %% [markdown]
+# Eight textures: five procedural, three cut from photographs (page 03). Two *draws*, each of one good picture and one with each of the six kinds of defect. We plant the defects ourselves on pictures that were good, and keep these: a map of the same picture *before* the damage will tell us why a map failed.
+#
 # ## Maps
 #
-# Both methods know nothing but the one picture. FCA (page 10) asks of each pixel how far its features are from what a typical patch of the picture holds at their rank; the earlier method of Aota
-# et al. averages the features around a pixel and asks how far the $K$ most similar places are. They get the same features. A tenth of the picture is cut off at each side, of the map and of
-# everything that is shown, as in the authors' code (100 of 1024 pixels); pages 11 and 16 tell why. A defect that lies in the border is gone with it, and its picture counts as good from then on.
+# Both methods know nothing but the one picture. FCA (page 10) asks of each pixel how far its features are from what a typical patch of the picture holds at their rank; the earlier method of Aota et al. averages the features around a pixel and asks how far the $K$ most similar places are. They get the same features. A tenth of the picture is cut off at each side, of the map and of everything that is shown, as in the authors' code (100 of 1024 pixels); pages 11 and 16 tell why. A defect that lies in the border is gone with it, and its picture counts as good from then on.
 
 # %%
 grid, names, net = study.setting(scale), study.classes(scale), study.network(scale)
@@ -89,8 +84,7 @@ plotting.table(
 )
 
 # %% [markdown]
-# Each picture gets a number of its own, the *average precision* of its pixels: 1 if every damaged pixel scores above every good one; for a map that knows nothing it is the share of damaged pixels
-# (page 02 has all metrics). It is hard on false alarms, as an eye is. All rules below are made of it.
+# Each picture gets a number of its own, the *average precision* of its pixels: 1 if every damaged pixel scores above every good one; for a map that knows nothing it is the share of damaged pixels (page 02 has all metrics). It is hard on false alarms, as an eye is. All rules below are made of it.
 
 # %%
 rows = [{"texture": n} | row for n, p in pool.items() for row in study.rows(p)]
@@ -158,9 +152,7 @@ ledger.say(
 # %% [markdown]
 # ## FCA against histogram (Figure 4)
 #
-# The paper shows two real textures. We have three photographs and show all, so that nobody had to choose. The rule for the picture: the *easiest* of each, by AP averaged over the two statistics,
-# because two shapes can only be compared where something is found. Features and patch are the same; only the statistic differs. Look at the *edges* of what lights up: a histogram can only blame a
-# whole patch, FCA blames the pixel. The colour scale ends at the largest value in any picture of the texture, here and in all figures below.
+# The paper shows two real textures. We have three photographs and show all, so that nobody had to choose. The rule for the picture: the *easiest* of each, by AP averaged over the two statistics, because two shapes can only be compared where something is found. Features and patch are the same; only the statistic differs. Look at the *edges* of what lights up: a histogram can only blame a whole patch, FCA blames the pixel. The colour scale ends at the largest value in any picture of the texture, here and in all figures below.
 
 # %%
 for p in pool.values():
@@ -178,8 +170,7 @@ shown = study.examples(pool, chosen, ["FCA", "histogram"])
 plotting.show_maps(**shown, shows=["fca Figure 4"])
 
 # %% [markdown]
-# Which is the wider? Of all pictures and textures, take those in which the brightest pixel of all three maps lies on the defect, so that each of them has found it. The *spot* is what exceeds half
-# the peak, counted from the map's median; its area is put in units of the area of the defect.
+# Which is the wider? Of all pictures and textures, take those in which the brightest pixel of all three maps lies on the defect, so that each of them has found it. The *spot* is what exceeds half the peak, counted from the map's median; its area is put in units of the area of the defect.
 
 
 # %%
@@ -208,8 +199,7 @@ ledger.say(
 # %% [markdown]
 # ## Hard examples (Figure 5)
 #
-# The paper shows seven "challenging samples". The rule for ours: order the damaged pictures of a texture by AP, averaged over the two methods so that neither is favoured, and take the one at the
-# lower quartile: three of four are easier. Of these the seven lowest, the hardest first. (The very hardest come under *Failures*. They are hopeless, and hopeless is not challenging.)
+# The paper shows seven "challenging samples". The rule for ours: order the damaged pictures of a texture by AP, averaged over the two methods so that neither is favoured, and take the one at the lower quartile: three of four are easier. Of these the seven lowest, the hardest first. (The very hardest come under *Failures*. They are hopeless, and hopeless is not challenging.)
 
 # %%
 quarter = [nearest(own, "mean", 0.25) for _, own in single.groupby("texture")]
@@ -233,9 +223,7 @@ ledger.say(
 )
 
 # %% [markdown]
-# The paper draws three conclusions from its seven: *more precise localization*, *fewer false positives*, *more complete coverage*. These are three numbers, and they need not be taken from seven
-# pictures. At the threshold of the best F1 of each texture (Figure 7 below): precision, the share of good pixels that are flagged, and the share of a damaged region that is covered, averaged over
-# regions.
+# The paper draws three conclusions from its seven: *more precise localization*, *fewer false positives*, *more complete coverage*. These are three numbers, and they need not be taken from seven pictures. At the threshold of the best F1 of each texture (Figure 7 below): precision, the share of good pixels that are flagged, and the share of a damaged region that is covered, averaged over regions.
 
 # %%
 best, words = {}, {}
@@ -287,8 +275,7 @@ ledger.say(
 # %% [markdown]
 # ## Failures
 #
-# The six lowest AP by FCA, wherever they are. Beside each the map of the same picture *before* the damage, on the same colour scale. Two things can go wrong, and the last column tells them apart.
-# Dark before and dark after: the defect was *faint*, it added nothing. Bright before: the texture is *loud*, it has odd places of its own, and the defect drowns in them.
+# The six lowest AP by FCA, wherever they are. Beside each the map of the same picture *before* the damage, on the same colour scale. Two things can go wrong, and the last column tells them apart. Dark before and dark after: the defect was *faint*, it added nothing. Bright before: the texture is *loud*, it has odd places of its own, and the defect drowns in them.
 
 # %%
 failed = single.sort_values("FCA").head(6)
@@ -297,8 +284,7 @@ two = ["FCA", "FCA before"] if twins else ["FCA"]
 plotting.show_maps(**study.examples(pool, worst, two), shows=["fca Figure 5"])
 
 # %% [markdown]
-# For all pictures, in two numbers. *Added*: how much the damage raised the map inside the mask, on average. *Loud*: how far the loudest hundredth of the undamaged map stands above its median. If
-# the two explain the failures, AP must rise with their ratio.
+# For all pictures, in two numbers. *Added*: how much the damage raised the map inside the mask, on average. *Loud*: how far the loudest hundredth of the undamaged map stands above its median. If the two explain the failures, AP must rise with their ratio.
 
 
 # %%
@@ -347,8 +333,7 @@ if twins:
     )
 
 # %% [markdown]
-# And the opposite failure, an alarm where there is nothing. Of each texture the good picture with the highest score, against the texture's threshold of the best F1; the four worst. They are
-# undamaged, so every bright spot is false.
+# And the opposite failure, an alarm where there is nothing. Of each texture the good picture with the highest score, against the texture's threshold of the best F1; the four worst. They are undamaged, so every bright spot is false.
 
 # %%
 alarms = []
@@ -391,9 +376,7 @@ ledger.say(
 # %% [markdown]
 # ## Ambiguous masks (Figure 6)
 #
-# Where a scratch ends is a matter of opinion, and the paper shows masks that one may well dispute. How much is a dispute worth? Our masks are exact, so we can *play the annotator*: the same maps,
-# scored against masks that a tight hand or a generous one would have drawn, from 2 pixels inside the truth to 8 pixels outside. Note that this scores the same map again and again; not a single
-# value in it changes.
+# Where a scratch ends is a matter of opinion, and the paper shows masks that one may well dispute. How much is a dispute worth? Our masks are exact, so we can *play the annotator*: the same maps, scored against masks that a tight hand or a generous one would have drawn, from 2 pixels inside the truth to 8 pixels outside. Note that this scores the same map again and again; not a single value in it changes.
 
 
 # %%
@@ -465,18 +448,13 @@ plotting.table(
 
 # %% tags=["remove-input"]
 ledger.say(
-    "From hand to hand, FCA's PRO moves by up to {p14_hand_pro_fca[span]:.1f} points, its AUROC by {p14_hand_auroc_fca[span]:.1f} and its F1-max by {p14_hand_f1_fca[span]:.1f}; Aota's by {p14_hand_pro_aota[span]:.1f}, {p14_hand_auroc_aota[span]:.1f} and {p14_hand_f1_aota[span]:.1f}. The difference between the two methods at the true edge is {p14_lead_pro[exact]:+.1f}, {p14_lead_auroc[exact]:+.1f} and {p14_lead_f1[exact]:+.1f}."
-)
-ledger.say(
-    "**Each score likes another hand.** AUROC counts defect pixels one by one and is best for FCA with a mask drawn {p14_hand_auroc_fca[best]} (Aota: {p14_hand_auroc_aota[best]}), as the rim of a defect is its hardest part. F1-max prefers {p14_hand_f1_fca[best]} for FCA and {p14_hand_f1_aota[best]} for Aota, because maps blur. **PRO has a step.** It counts regions, and the hand decides how many there are: {p14_regions[1 px inside]} with a mask drawn a pixel inside, {p14_regions[exact]} with the exact one, {p14_regions[1 px outside]} a pixel outside. A tight hand breaks a thin stroke into crumbs, a tighter one overlooks the crumbs, a generous one melts them together; and in PRO a crumb weighs as much as a hole."
-)
-ledger.say(
+    "From hand to hand, FCA's PRO moves by up to {p14_hand_pro_fca[span]:.1f} points, its AUROC by {p14_hand_auroc_fca[span]:.1f} and its F1-max by {p14_hand_f1_fca[span]:.1f}; Aota's by {p14_hand_pro_aota[span]:.1f}, {p14_hand_auroc_aota[span]:.1f} and {p14_hand_f1_aota[span]:.1f}. The difference between the two methods at the true edge is {p14_lead_pro[exact]:+.1f}, {p14_lead_auroc[exact]:+.1f} and {p14_lead_f1[exact]:+.1f}.\n\n"
+    "**Each score likes another hand.** AUROC counts defect pixels one by one and is best for FCA with a mask drawn {p14_hand_auroc_fca[best]} (Aota: {p14_hand_auroc_aota[best]}), as the rim of a defect is its hardest part. F1-max prefers {p14_hand_f1_fca[best]} for FCA and {p14_hand_f1_aota[best]} for Aota, because maps blur. **PRO has a step.** It counts regions, and the hand decides how many there are: {p14_regions[1 px inside]} with a mask drawn a pixel inside, {p14_regions[exact]} with the exact one, {p14_regions[1 px outside]} a pixel outside. A tight hand breaks a thin stroke into crumbs, a tighter one overlooks the crumbs, a generous one melts them together; and in PRO a crumb weighs as much as a hole.\n\n"
     "**The hand can name the winner.** FCA less Aota in AUROC is {p14_ends[tight_mean]:+.1f} [{p14_ends[tight_low]:.1f}, {p14_ends[tight_high]:.1f}] with masks drawn {p14_ends[tight]} and {p14_ends[loose_mean]:+.1f} [{p14_ends[loose_low]:.1f}, {p14_ends[loose_high]:.1f}] with masks drawn {p14_ends[loose]}. FCA has the wider halo, and a halo is an error or a hit, depending on who drew the mask."
 )
 
 # %% [markdown]
-# Now single pictures. Four readings of one defect: *tight*, a pixel inside the edge; *exact*; *generous*, three pixels outside; and *hull*, one line around everything, which is how an annotator
-# draws crumbs at five o'clock. The rule: the three pictures, of different textures, whose F1-max depends most on the reading, averaged over the methods.
+# Now single pictures. Four readings of one defect: *tight*, a pixel inside the edge; *exact*; *generous*, three pixels outside; and *hull*, one line around everything, which is how an annotator draws crumbs at five o'clock. The rule: the three pictures, of different textures, whose F1-max depends most on the reading, averaged over the methods.
 
 # %%
 READINGS = {"tight": -1, "exact": 0, "generous": 3, "hull": "hull"}
@@ -583,8 +561,7 @@ ledger.say(
 # %% [markdown]
 # ## Paper against code
 #
-# The paper says neither how its pictures were selected nor how their colours were scaled. Its figures are "shown after cropping to center"; the width of the crop is in the code, 100 of 1024
-# pixels, and we take the same share. Its masks were drawn by hand and ours are computed, so that the disputes of Figure 6 had to be staged.
+# The paper says neither how its pictures were selected nor how their colours were scaled. Its figures are "shown after cropping to center"; the width of the crop is in the code, 100 of 1024 pixels, and we take the same share. Its masks were drawn by hand and ours are computed, so that the disputes of Figure 6 had to be staged.
 #
 # ## What it costs
 #
@@ -610,14 +587,12 @@ ledger.say(
 # %% [markdown]
 # ## Exercise
 #
-# A factory has good pictures before it has bad ones. Take the *largest score of any good picture* of one draw as the threshold for the other: no mask is needed. What happens to F1? Then replace
-# the maximum by a quantile of the good pixels. Which share of false alarms would you allow?
+# A factory has good pictures before it has bad ones. Take the *largest score of any good picture* of one draw as the threshold for the other: no mask is needed. What happens to F1? Then replace the maximum by a quantile of the good pixels. Which share of false alarms would you allow?
 
 # %% [markdown]
 # ### Solution
 #
-# The maximum of one good picture is decided by its oddest spot, and sounds like a poor statistic. Look how it compares with the last row, the borrowed threshold that has seen masks, and how
-# quickly F1 falls once a percent of the good pixels may be wrong.
+# The maximum of one good picture is decided by its oddest spot, and sounds like a poor statistic. Look how it compares with the last row, the borrowed threshold that has seen masks, and how quickly F1 falls once a percent of the good pixels may be wrong.
 
 
 # %%

@@ -11,18 +11,15 @@
 #
 # A paper has eight pages and a program has no room for vagueness, so the program decides what the paper left open: here is each of these decisions, and what it is worth in points.
 #
-# *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Sections 3.2 to 4.1, beside the authors' public code (commit afe8326). No claim is judged on this
-# page. It answers another question: if you implement the paper and your number is not the paper's, which line is to blame?
+# *High-Fidelity Zero-Shot Texture Anomaly Localization Using Feature Correspondence Analysis*, Sections 3.2 to 4.1, beside the authors' public code (commit afe8326). No claim is judged on this page. It answers another question: if you implement the paper and your number is not the paper's, which line is to blame?
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
 
 # %% tags=["hide-input"]
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from scipy import ndimage
 
 from otad import ledger, plotting
 from otad.data.packaged import photographs
@@ -31,19 +28,14 @@ from otad.machine import seconds
 from otad.methods import FCA
 from otad.methods.matching.fca import patch_weights
 from otad.methods.matching.ranks import matched_map, reference_values
-from otad.plotting import draw
 from otad.scale import device, pick
 from otad.studies import fca_code as study
-
-BLUE, RED = plotting.COLORS[:2]
 
 
 # %% [markdown]
 # ## The same images, with and without
 #
-# Eight textures: five procedural, three cut from photographs (page 03). A seed draws new images of all of them; each texture gets one good image and two with defects, and the kinds of defect go
-# round, so that every seed meets all six. Every difference is measured *in pairs*: same images, same features, one decision taken one way and the other. The luck of the draw then cancels, and a
-# few seeds suffice to see a tenth of a point.
+# Eight textures: five procedural, three cut from photographs (page 03). A seed draws new images of all of them; each texture gets one good image and two with defects, and the kinds of defect go round, so that every seed meets all six. Every difference is measured *in pairs*: same images, same features, one decision taken one way and the other. The luck of the draw then cancels, and a few seeds suffice to see a tenth of a point.
 
 # %%
 grid, names, net = study.setting(scale), study.classes(scale), study.network()
@@ -53,6 +45,7 @@ cells = study.cells(scale)
 made = {(c["texture"], c["seed"]): study.scored(c, scale) for c in cells}
 first = made[names[0], study.FIRST_SEED]
 n_channels, height, width = first.stages["raw"].shape[1:]
+print(*study.runs(scale), sep=", ")
 
 # %% tags=["hide-input"]
 card = f"""
@@ -71,15 +64,9 @@ plotting.table(
 )
 
 # %% [markdown]
-# $T = 5$ on a $32 \times 32$ map sits between the paper's two settings: 9 of 128 at full resolution, 3 of 40 at $320^2$. Below, every method as a function of one feature map, in three versions:
-# `raw` from the network, `scaled`, each channel to $[0, 1]$ image by image, and `rectified`, negative values cut off before scaling, as a ReLU would.
-
-# %%
-print(*study.runs(scale), sep=", ")
-
-# %% [markdown]
-# Everything that happens *after* the map, namely renormalising, summing, resizing and cropping, needs no second run. All maps are scored twice, on the whole image and on the centre that the
-# authors' crop leaves: 100 of 1024 pixels go on each side (50 of 512 for the woven fabrics), here the same proportion.
+# $T = 5$ on a $32 \times 32$ map sits between the paper's two settings: 9 of 128 at full resolution, 3 of 40 at $320^2$. Below, every method as a function of one feature map, in three versions: `raw` from the network, `scaled`, each channel to $[0, 1]$ image by image, and `rectified`, negative values cut off before scaling, as a ReLU would.
+#
+# Everything that happens *after* the map, namely renormalising, summing, resizing and cropping, needs no second run. All maps are scored twice, on the whole image and on the centre that the authors' crop leaves: 100 of 1024 pixels go on each side (50 of 512 for the woven fabrics), here the same proportion.
 
 # %%
 rows = [
@@ -94,8 +81,7 @@ by_seed = points.groupby(["run", "area", "seed"]).mean()
 level = by_seed.groupby(["run", "area"]).mean()
 
 # %% [markdown]
-# A difference is always *the code's way less the other way*: positive where the code's decision raises the score. Here is the whole list, as (code's run, other run); each is explained below, and
-# the table at the end has them side by side.
+# A difference is always *the code's way less the other way*: positive where the code's decision raises the score. Here is the whole list, as (code's run, other run); each is explained below, and the table at the end has them side by side.
 
 
 # %%
@@ -134,8 +120,7 @@ def told(name, area="whole", metric="pro", digits=2):
 # %% [markdown]
 # ## Before the method: scaling the features
 #
-# The paper matches "features". The code first scales each channel of each image to $[0, 1]$. That looks like tidying up, and is a decision about weights: the errors of all channels are added up,
-# so without scaling a channel counts as much as its range is wide. With it, one hot pixel shrinks the rest of its channel.
+# The paper matches "features". The code first scales each channel of each image to $[0, 1]$. That looks like tidying up, and is a decision about weights: the errors of all channels are added up, so without scaling a channel counts as much as its range is wide. With it, one hot pixel shrinks the rest of its channel.
 
 # %%
 raw = [m.stages["raw"] for m in made.values()]
@@ -161,8 +146,7 @@ ledger.say(
 # %% [markdown]
 # ## The reference: which patches, which median
 #
-# Equation 7 takes the median over all patches. The code takes it over non-overlapping tiles, starting from the upper left and dropping what is left over at the right and at the bottom. And where
-# the number of values is even, `torch.median` returns the *lower* of the two in the middle. Each is defensible, neither is in the paper. See how little of the curve moves.
+# Equation 7 takes the median over all patches. The code takes it over non-overlapping tiles, starting from the upper left and dropping what is left over at the right and at the bottom. And where the number of values is even, `torch.median` returns the *lower* of the two in the middle. Each is defensible, neither is in the paper. See how little of the curve moves.
 
 # %%
 f = first.stages["scaled"][0]
@@ -190,21 +174,13 @@ ledger.say(
 # %% [markdown]
 # ## Ties
 #
-# A patch with 11 zeros has eleven candidates for the eleven lowest ranks. The code leaves it to the sort, and an unstable one at that, so that the same image gives different maps on different
-# devices. A stable sort (`ties="index"`) is at least repeatable: the zero that comes first in reading order gets the lowest rank. But look what that means. The reference *rises* with the rank, so
-# of eleven equal pixels the last one pays the most, for standing at the bottom right. `otad` lets tied pixels share their errors (`ties="mean"`).
+# A patch with 11 zeros has eleven candidates for the eleven lowest ranks. The code leaves it to the sort, and an unstable one at that, so that the same image gives different maps on different devices. A stable sort (`ties="index"`) is at least repeatable: the zero that comes first in reading order gets the lowest rank. But look what that means. The reference *rises* with the rank, so of eleven equal pixels the last one pays the most, for standing at the bottom right. `otad` lets tied pixels share their errors (`ties="mean"`).
 #
 # The test is a mirror. A method that judges textures should give the mirrored map for the mirrored image. The reference here is the one over all patches, which a mirror does not change.
 
 # %%
 flat = FCA(patch_size=T, reference="median_all")
 by_index = FCA(patch_size=T, reference="median_all", ties="index")
-
-
-def moved(score, f):
-    """Map, mirrored map of the mirrored features, and the largest change as a share of the maximum."""
-    there, back = score(f).cpu(), score(f.flip(-1)).flip(-1).cpu()
-    return there, back, float((there - back).abs().max() / there.max())
 
 
 sample = [
@@ -216,7 +192,9 @@ for version in ("scaled", "rectified"):
         (by_index, {"tolerance": 0.05}),
         (flat, {"below": 1e-4}),
     ):
-        worst = max(moved(method.score_features, f[version][0])[2] for f in sample)
+        worst = max(
+            study.mirrored(method.score_features, f[version][0])[2] for f in sample
+        )
         ledger.record(f"p16_mirror_{version}_{method.ties}", worst, **allowed)
 zeros = [(m.stages["rectified"] == 0).float().flatten() for m in made.values()]
 ledger.record("p16_zeros", float(torch.cat(zeros).mean()), tolerance=0.01)
@@ -224,39 +202,29 @@ ledger.record("p16_zeros", float(torch.cat(zeros).mean()), tolerance=0.01)
 # %% [markdown]
 # Three maps of one image, from rectified features: as it is; from its mirror image, mirrored back; and the difference. Left and right should be the same picture, and the third column black.
 
-# %% tags=["hide-input"]
-f = sample[0]["rectified"][-1]
-shown = {m.ties: moved(m.score_features, f)[:2] for m in (by_index, flat)}
-top = max(float(m.max()) for maps in shown.values() for m in maps)
-most = max(float((a - b).abs().max()) for a, b in shown.values())
-fig, axes = plt.subplots(2, 3, figsize=(7, 4.8), layout="constrained")
-for row, (ties, (there, back)) in zip(axes, shown.items(), strict=True):
-    draw(row[0], there, "the image", vmin=0, vmax=top)
-    draw(row[1], back, "its mirror, mirrored back", vmin=0, vmax=top)
-    draw(
-        row[2],
-        (there - back).abs(),
-        f"difference, 0 to {most:.4f}",
-        vmin=0,
-        vmax=most,
-    )
-    row[0].set_ylabel(f'ties="{ties}"')
-plotting.show(
-    fig,
-    alt="Two rows of maps from rectified features. With ties by index, the map and its twin from the mirrored image differ by a faint speckle, strongest at the left and right border; with shared ties the difference is black.",
+# %%
+of = made[names[0], study.FIRST_SEED]
+f = of.stages["rectified"][-1]
+found = [study.mirrored(m.score_features, f)[:2] for m in (by_index, flat)]
+there, back = (torch.stack(maps) for maps in zip(*found, strict=True))
+plotting.show_maps(
+    of.data.test[[-1, -1]],
+    of.data.masks[[-1, -1]],
+    {"as it is": there, "mirrored twice": back, "difference": (there - back).abs()},
+    ['ties="index"', 'ties="mean"'],
+    alt="With ties by index, the map and its twin from the mirrored image differ by a faint speckle, strongest at the left and right border; with shared ties the difference is black.",
 )
+
+# %% tags=["remove-input"]
 ledger.say(
-    "{p16_zeros:.0%} of the rectified values are zero. By index, the mirror moves a pixel by up to {p16_mirror_rectified_index:.1%} of the map's maximum; with shared errors by {p16_mirror_rectified_mean:.0e}, which is rounding. The features as this network gives them have no zeros to speak of, yet by index the mirror still moves the map by {p16_mirror_scaled_index:.1%} ({p16_mirror_scaled_mean:.0e} with shared errors): the reflected border shows each patch there the same values twice."
-)
-ledger.say(
+    "{p16_zeros:.0%} of the rectified values are zero. By index, the mirror moves a pixel by up to {p16_mirror_rectified_index:.1%} of the map's maximum; with shared errors by {p16_mirror_rectified_mean:.0e}, which is rounding. The features as this network gives them have no zeros to speak of, yet by index the mirror still moves the map by {p16_mirror_scaled_index:.1%} ({p16_mirror_scaled_mean:.0e} with shared errors): the reflected border shows each patch there the same values twice.\n\n"
     "For the score this is next to nothing: {p16_ties_whole[pro]:+.2f} points of PRO [{p16_ties_whole[pro_low]:+.2f}, {p16_ties_whole[pro_high]:+.2f}], and {p16_ties_relu_whole[pro]:+.2f} [{p16_ties_relu_whole[pro_low]:+.2f}, {p16_ties_relu_whole[pro_high]:+.2f}] on rectified features. Every pixel belongs to $T^2$ patches and stands in a different corner of each; most of the injustice averages out. What remains is no loss in quality, it is a loss of repeatability."
 )
 
 # %% [markdown]
 # ## Sum or mean over channels
 #
-# The paper adds the errors of the channels, the code averages them. That is a factor $C$ and nothing else. A factor that is a power of two is exact in binary arithmetic, so with 16 channels the
-# two must agree to the last bit; with all of them, to rounding.
+# The paper adds the errors of the channels, the code averages them. That is a factor $C$ and nothing else. A factor that is a power of two is exact in binary arithmetic, so with 16 channels the two must agree to the last bit; with all of them, to rounding.
 
 # %%
 W, f = patch_weights(T, study.SIGMA_P, study.SIGMA_S), first.stages["scaled"][0]
@@ -275,8 +243,7 @@ ledger.say(
 # %% [markdown]
 # ## The smoothing kernel
 #
-# $G_{\sigma_s}$ with $\sigma_s = 1$ has no end; the code gives it five by five pixels, reflected at the patch's edge. We compare with the widest kernel that a patch of $T = 5$ can reflect, $9
-# \times 9$.
+# $G_{\sigma_s}$ with $\sigma_s = 1$ has no end; the code gives it five by five pixels, reflected at the patch's edge. We compare with the widest kernel that a patch of $T = 5$ can reflect, $9 \times 9$.
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -286,35 +253,15 @@ ledger.say(
 # %% [markdown]
 # ## The border, where it happens
 #
-# Two decisions meet here. **First**, Eq. 5 sums over all patches that hold a pixel. At the border some of these would be centred outside the map; the code leaves them out *and does not
-# renormalise*, so the score of a pixel in the corner is a sum over less than half of the weights. **Second**, the border is cropped before scoring. The paper says that it crops to "the center
-# regions", as most methods are unreliable at the edge; how much, only the code tells.
+# Two decisions meet here. **First**, Eq. 5 sums over all patches that hold a pixel. At the border some of these would be centred outside the map; the code leaves them out *and does not renormalise*, so the score of a pixel in the corner is a sum over less than half of the weights. **Second**, the border is cropped before scoring. The paper says that it crops to "the center regions", as most methods are unreliable at the edge; how much, only the code tells.
 #
-# The figure asks what these decisions are up against: the mean score of *good* pixels, by their distance from the border, as a multiple of the mean in the centre. A reliable method would draw a
-# flat line at 1. Look at the left end.
-
-# %%
-rim = torch.minimum(torch.arange(side), side - 1 - torch.arange(side))
-edge = torch.minimum(rim[:, None], rim[None])
-
-
-def profile(run, of):
-    """Mean score of good pixels at each distance from the border, centre = 1."""
-    maps = of.coarse[run.split(",")[0]]
-    full = study.large(
-        maps / study.coverage(maps[0]) if "renorm" in run else maps, side
-    )
-    good = ~of.data.masks
-    centre = full[good & (edge >= border)].mean()
-    return [
-        float(full[good & (edge == d)].mean() / centre) for d in range(2 * border)
-    ]
-
+# The figure asks what these decisions are up against: the mean score of *good* pixels, by their distance from the border, as a multiple of the mean in the centre. A reliable method would draw a flat line at 1. Look at the left end.
 
 # %%
 RUNS = ("FCA", "FCA, renormalised", "SWW 6", "histogram 10")
 profiles = {
-    run: pd.DataFrame([profile(run, m) for m in made.values()]) for run in RUNS
+    run: pd.DataFrame([study.profile(run, m, scale) for m in made.values()])
+    for run in RUNS
 }
 for run, curves in profiles.items():
     key = run.lower().replace(",", "").replace(" ", "_")
@@ -347,30 +294,23 @@ ledger.say(
 )
 
 # %% [markdown]
-# The crop has a side effect. What lies in the border is not there any more: a defect at the rim makes a defective image a good one, and the code recomputes image labels after the crop, as it must.
-# Our planted defects keep clear of the rim, so the right panel also asks what wider crops would do; on the left, the image that loses the largest share of its defect.
+# The crop has a side effect. What lies in the border is not there any more: a defect at the rim makes a defective image a good one, and the code recomputes image labels after the crop, as it must. Our planted defects keep clear of the rim, so the right panel also asks what wider crops would do; on the left, the image that loses the largest share of its defect.
 
 # %%
 truth = torch.cat([m.data.masks for m in made.values()])
 pictures = torch.cat([m.data.test for m in made.values()])
 pictures, truth = pictures[truth.flatten(1).any(1)], truth[truth.flatten(1).any(1)]
-crops, size = np.arange(0, side // 3), truth.sum((1, 2))
+crops, size, edge = np.arange(0, side // 3), truth.sum((1, 2)), study.edge(scale)
 kept = [(truth & (edge >= c)).sum((1, 2)) / size for c in crops.tolist()]
 kept = torch.stack(kept)
 curtailed, relabelled = (kept < 1).sum(1), (kept == 0).sum(1)
-
-
-def regions(masks):
-    return sum(ndimage.label(mask, np.ones((3, 3)))[1] for mask in masks.numpy())
-
-
 ledger.record("p16_area_left", (side - 2 * border) ** 2 / side**2)
 ledger.record("p16_defective", len(truth))
 ledger.record("p16_labels_changed", int(relabelled[border]))
 ledger.record("p16_touched", int(curtailed[border]))
 ledger.record("p16_labels_changed_at_widest", int(relabelled[-1]))
-ledger.record("p16_regions_whole", regions(truth))
-ledger.record("p16_regions_centre", regions(truth[inner]))
+ledger.record("p16_regions_whole", study.n_regions(truth))
+ledger.record("p16_regions_centre", study.n_regions(truth[inner]))
 
 # %%
 worst = int(kept[border].argmin())
@@ -401,8 +341,7 @@ ledger.say(
 # %% [markdown]
 # ## Shape and size
 #
-# The map is resized bilinearly to the image; the paper does not say how. And a map need not be square, although the authors' code stops with an error when it is not. The test of ours is a
-# transposition: turn the image's features on their side, and the map must turn with them.
+# The map is resized bilinearly to the image; the paper does not say how. And a map need not be square, although the authors' code stops with an error when it is not. The test of ours is a transposition: turn the image's features on their side, and the map must turn with them.
 
 # %%
 oblong = (side * 3 // 4, side * 3 // 2)
@@ -416,17 +355,7 @@ gap = float((lying - standing).abs().max() / lying.max())
 ledger.record("p16_transposed", gap, below=1e-4)
 ledger.record("p16_oblong", list(lying.shape))
 
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(plotting.WIDTH, 2.3), layout="constrained")
-draw(axes[0], strip.test[0].permute(1, 2, 0), "an oblong image")
-axes[0].contour(
-    strip.masks[0], levels=[0.5], colors=plotting.OUTLINE, linewidths=1.2
-)
-draw(axes[1], lying.cpu(), f"its map, {lying.shape[0]} × {lying.shape[1]}")
-plotting.show(
-    fig,
-    alt="An oblong photograph of grass with a blurred spot outlined, and its map of the same proportions.",
-)
+# %% tags=["remove-input"]
 ledger.say(
     "Transposed features give the transposed map, to {p16_transposed:.0e}. Of resizings, bilinear is worth {p16_nearest_whole[pro]:+.2f} points of PRO over the nearest neighbour [{p16_nearest_whole[pro_low]:+.2f}, {p16_nearest_whole[pro_high]:+.2f}] and {p16_bicubic_whole[pro]:+.2f} over bicubic [{p16_bicubic_whole[pro_low]:+.2f}, {p16_bicubic_whole[pro_high]:+.2f}]."
 )
@@ -434,9 +363,7 @@ ledger.say(
 # %% [markdown]
 # ## The constants of the rivals
 #
-# The paper compares FCA with SWW, histograms and moments, and gives neither $\sigma_w$ nor the number of bins; Eq. 2 shows the mean and allows higher moments. The code has $\sigma_w = 6$, 10 bins,
-# powers 1 to 4. A Gaussian of $\sigma = 6$ is flat over a patch of five (and nearly so over one of nine). A rival should be given its best constants, so: could they have been better? Scored on the
-# centre, to keep the border out of it.
+# The paper compares FCA with SWW, histograms and moments, and gives neither $\sigma_w$ nor the number of bins; Eq. 2 shows the mean and allows higher moments. The code has $\sigma_w = 6$, 10 bins, powers 1 to 4. A Gaussian of $\sigma = 6$ is flat over a patch of five (and nearly so over one of nine). A rival should be given its best constants, so: could they have been better? Scored on the centre, to keep the border out of it.
 
 
 # %%
@@ -457,41 +384,17 @@ plotting.curves(sweeps, "constant (the code: 6, 10)", "points above the code's")
 # %% tags=["remove-input"]
 ledger.say(
     "On the centre, $\\sigma_w = 6$ instead of 3 is worth {p16_sww_centre[pro]:+.2f} points of PRO [{p16_sww_centre[pro_low]:+.2f}, {p16_sww_centre[pro_high]:+.2f}], 10 bins instead of 25 {p16_bins_centre[pro]:+.2f} [{p16_bins_centre[pro_low]:+.2f}, {p16_bins_centre[pro_high]:+.2f}], four moments instead of one {p16_moments_centre[pro]:+.2f} [{p16_moments_centre[pro_low]:+.2f}, {p16_moments_centre[pro_high]:+.2f}]. A narrower SWW is a stronger rival: FCA's lead on the centre is {p16_over_sww_centre[pro]:.1f} points of PRO with the code's constant and {p16_over_narrow_sww_centre[pro]:.1f} [{p16_over_narrow_sww_centre[pro_low]:.1f}, {p16_over_narrow_sww_centre[pro_high]:.1f}] "
-    f"with $\\sigma_w = {widths[0]:g}$."
-)
-ledger.say(
+    f"with $\\sigma_w = {widths[0]:g}$.\n\n"
     "The same code fixes $K = 400$ for Aota's method and a map of $320^2$: there, 400 is a quarter of all locations, as the paper says. On a map of another size it is not, and ours has {p16_patches} locations: {p16_aota_centre[pro]:+.2f} [{p16_aota_centre[pro_low]:+.2f}, {p16_aota_centre[pro_high]:+.2f}] on the centre."
 )
 
 # %% [markdown]
 # ## All of it, side by side
 #
-# The last row but two takes everything at once: the code's way (scaled features, tiles, lower median, ties by index, short kernel, no renormalisation) against the equations read literally
-# (features as they come, all patches, whole kernel, renormalised). The last two rows are a yardstick: what the whole method is worth against its rivals.
+# The last row but two takes everything at once: the code's way (scaled features, tiles, lower median, ties by index, short kernel, no renormalisation) against the equations read literally (features as they come, all patches, whole kernel, renormalised). The last two rows are a yardstick: what the whole method is worth against its rivals.
 
 # %% tags=["hide-input"]
-TEXT = """
-crop | border before scoring | centre regions, size not given | 100 px of 1024 dropped, labels recomputed | the page says; never hidden
-scaling | feature scaling | not mentioned | min-max, image and channel | as the code, in score()
-tiles | median reference over | all patches (Eq. 7) | tiles of stride T | tiles; median_all for Eq. 7
-lower_median | median of an even number | not given | the lower value | as the code
-ties | ties | not mentioned | unstable sort (here: by index) | share their errors
-ties_relu | ties, rectified features | not mentioned | unstable sort (here: by index) | share their errors
-channels | channels | summed | averaged: a factor C | averaged
-kernel | kernel of σ_s | Gaussian | cut to 5 × 5 | as the code
-edge | Eq. 5 at the border | not mentioned | not renormalised | as the code
-nearest | resizing the map (nearest) | not mentioned | bilinear (here: less nearest) | as the code
-bicubic | resizing the map (bicubic) | not mentioned | bilinear (here: less bicubic) | as the code
-oblong | maps that are not square | not mentioned | stop with an error | any h, w ≥ T
-sww | σ_w of SWW | not given | 6 (here: less 3) | 6
-bins | bins of the histogram | not given | 10 (here: less 25) | 10
-moments | moments | mean; higher allowed | 1 to 4 (here: less mean) | 1 to 4
-aota | K of Aota's method | N / 4 | 400 | N / 4
-together | all of FCA's at once | as printed | as coded | as coded, but ties shared
-over_sww | yardstick: FCA less SWW | – | – | –
-over_histogram | yardstick: FCA less histogram | – | – | –
-"""
-TEXT = pd.DataFrame([line.split(" | ") for line in TEXT.strip().splitlines()])
+TEXT = pd.DataFrame([line.split(" | ") for line in study.TEXT.strip().splitlines()])
 TEXT.columns = ["key", "difference", "the paper says", "the code does", "otad"]
 table = TEXT.set_index("key")
 for metric in ("PRO", "AUROC"):
@@ -508,30 +411,18 @@ plotting.table(
 # %% [markdown]
 # The same as a picture, one row a difference; note the bent axis: linear between −1 and 1, logarithmic beyond.
 
-# %% tags=["hide-input"]
-order = [name for name in table.index if (name, "whole") in effects]
-fig, axes = plt.subplots(1, 2, figsize=(plotting.WIDTH, 5.6), layout="constrained", sharey=True)  # fmt: skip
-for ax, metric in zip(axes, ("pro", "auroc"), strict=True):
-    for area, style, shift in (("whole", "o", -0.16), ("centre", "s", 0.16)):
-        own = [
-            effects.get((k, area), {metric: [np.nan] * 3})[metric] for k in order
-        ]
-        mean, low, high = np.transpose(own)
-        at, error = np.arange(len(order)) + shift, [mean - low, high - mean]
-        ax.errorbar(mean, at, xerr=error, fmt=style, label=f"scored on the {area}")
-    ax.axvline(0, color="0.6", lw=1)
-    ax.set_xscale("symlog", linthresh=1)
-    ax.set_xlim(-12, 40)
-    ax.set_xticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "+1", "+10"])
-    ax.set(xlabel=f"Δ{metric.upper()} (points)", ylim=(len(order) - 0.5, -0.5))
-axes[0].set_yticks(range(len(order)), table.loc[order, "difference"])
-fig.legend(
-    *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2
-)
-plotting.show(
-    fig,
-    alt="Differences with intervals, one a row, for PRO and AUROC, scored on the whole image and on the centre. Nearly all lie within one point of zero; the border of Eq. 5, and with it everything at once, stands far to the right on whole images and at zero, or near it, on the centre.",
-)
+# %%
+order = [name for name in table.index if (name, "centre") in effects]
+ends = {
+    f"{m.upper()}, {area}": {
+        table["difference"][k]: effects[k, area][m] for k in order
+    }
+    for m in ("pro", "auroc")
+    for area in AREAS
+}
+ends = pd.DataFrame(ends)
+middle, low = (ends.map(lambda e, k=k: e[k]) for k in (0, 1))
+plotting.dots(None, middle, middle - low, "points", zero=True, bent=True)
 
 # %% [markdown]
 # ## Which of them matter
@@ -542,23 +433,15 @@ beside = [end[1] * end[2] > 0 for effect in judged for end in effect.values()]
 ledger.record("p16_intervals", len(beside))
 ledger.record("p16_intervals_beside_zero", sum(beside), tolerance=0.1)
 ledger.say(
-    "**One decision matters, and it is not in the paper.** Leaving the border of Eq. 5 unnormalised is worth {p16_edge_whole[pro]:.1f} points of PRO on whole images, where FCA's lead over SWW is {p16_over_sww_whole[pro]:.1f}, and {p16_edge_centre[pro]:.1f} once the border is cropped. The two decisions about the border are one decision taken twice; take either, and the other is worth little. Take neither, as a faithful reader of the equations would, and everything at once costs {p16_together_whole[pro]:.1f} points. Our maps are small: the unnormalised band is 2 of 32 pixels wide, where it is 4 of 128 at the paper's full resolution and 1 of 40 at $320^2$; expect the same thing there, in a smaller dose."
-)
-ledger.say(
-    "**The rest of FCA is robust.** On the centre, all of its decisions together come to {p16_together_centre[pro]:+.1f} points [{p16_together_centre[pro_low]:+.1f}, {p16_together_centre[pro_high]:+.1f}]. Tiles, medians, ties and kernels move the score by fractions of a point, in both directions. That is good news for the method: its numbers do not hang on a constant that somebody tuned."
-)
-ledger.say(
-    "**The rivals' constants deserve a look.** For Aota's method, $K$ as a number instead of a share is worth {p16_aota_centre[pro]:+.1f} on maps that are not $40 \\times 40$, and for SWW $\\sigma_w = 6$ instead of 3 is worth {p16_sww_centre[pro]:+.1f}. FCA stays ahead. By AUROC its lead over SWW on the centre, {p16_over_sww_centre[auroc]:.1f} [{p16_over_sww_centre[auroc_low]:.1f}, {p16_over_sww_centre[auroc_high]:.1f}], is not even certain with this many seeds: what FCA does better shows in the regions."
-)
-ledger.say(
+    "**One decision matters, and it is not in the paper.** Leaving the border of Eq. 5 unnormalised is worth {p16_edge_whole[pro]:.1f} points of PRO on whole images, where FCA's lead over SWW is {p16_over_sww_whole[pro]:.1f}, and {p16_edge_centre[pro]:.1f} once the border is cropped. The two decisions about the border are one decision taken twice; take either, and the other is worth little. Take neither, as a faithful reader of the equations would, and everything at once costs {p16_together_whole[pro]:.1f} points. Our maps are small: the unnormalised band is 2 of 32 pixels wide, where it is 4 of 128 at the paper's full resolution and 1 of 40 at $320^2$; expect the same thing there, in a smaller dose.\n\n"
+    "**The rest of FCA is robust.** On the centre, all of its decisions together come to {p16_together_centre[pro]:+.1f} points [{p16_together_centre[pro_low]:+.1f}, {p16_together_centre[pro_high]:+.1f}]. Tiles, medians, ties and kernels move the score by fractions of a point, in both directions. That is good news for the method: its numbers do not hang on a constant that somebody tuned.\n\n"
+    "**The rivals' constants deserve a look.** For Aota's method, $K$ as a number instead of a share is worth {p16_aota_centre[pro]:+.1f} on maps that are not $40 \\times 40$, and for SWW $\\sigma_w = 6$ instead of 3 is worth {p16_sww_centre[pro]:+.1f}. FCA stays ahead. By AUROC its lead over SWW on the centre, {p16_over_sww_centre[auroc]:.1f} [{p16_over_sww_centre[auroc_low]:.1f}, {p16_over_sww_centre[auroc_high]:.1f}], is not even certain with this many seeds: what FCA does better shows in the regions.\n\n"
     "**Certain is not the same as important.** {p16_intervals_beside_zero} of {p16_intervals} intervals lie beside zero, where chance alone would put one in twenty. Pairing makes tiny effects visible, and the kernel's is a fine specimen. Two cautions: five seeds make few degrees of freedom, and crops of one photograph overlap from seed to seed, so that intervals are a little too narrow."
 )
 
 # %% [markdown]
-# If you report FCA: crop, and give the width; say whether image labels followed; share ties, or at least sort stably; and if you compare with a method that renormalises, or pads, its border
-# differently, never compare on whole images.
-
-# %% [markdown]
+# If you report FCA: crop, and give the width; say whether image labels followed; share ties, or at least sort stably; and if you compare with a method that renormalises, or pads, its border differently, never compare on whole images.
+#
 # ## What it costs
 #
 # One map of the size used here, the best of a few runs, each decision by itself. The code's preferences are also the cheap ones: look at tiles against all patches, and at what sharing ties costs.
@@ -579,10 +462,8 @@ caption = f"{tuple(f.shape)} features, T = {T}"
 plotting.table(costs, caption, formats="{:.2f}", timing=True)
 
 # %% [markdown]
-# Memory stays under about 250 MB in all of them, as `matched_map` works in blocks; `median_all` counts the $N$ values of each rank, one channel at a time, which takes 4 bytes for each of $N T^2$:
-# a tenth of a megabyte here and 5 MB on the paper's $128 \times 128$ maps with $T = 9$.
-
-# %% [markdown]
+# Memory stays under about 250 MB in all of them, as `matched_map` works in blocks; `median_all` counts the $N$ values of each rank, one channel at a time, which takes 4 bytes for each of $N T^2$: a tenth of a megabyte here and 5 MB on the paper's $128 \times 128$ maps with $T = 9$.
+#
 # ## What we found
 
 # %% tags=["remove-input"]
@@ -594,15 +475,12 @@ ledger.say(
 # %% [markdown]
 # ## Exercise
 #
-# Ties were tested with the reference over all patches. Take the reference over tiles instead, keep `ties="mean"`, and hold the map up to the mirror again. On one size of map it agrees, on another
-# it does not. Which sizes, and why? Then mend it: which two references would you average, and does that make the map agree?
+# Ties were tested with the reference over all patches. Take the reference over tiles instead, keep `ties="mean"`, and hold the map up to the mirror again. On one size of map it agrees, on another it does not. Which sizes, and why? Then mend it: which two references would you average, and does that make the map agree?
 
 # %% [markdown]
 # ### Solution
 #
-# Tiles start at the upper left, and the remainder is dropped. Where $T$ divides height and width, the mirror exchanges tiles and the median does not notice. Elsewhere the mirrored image drops the
-# *other* side and has other tiles. Averaging the references of the map and of its mirror image restores the symmetry (for top and bottom, take four). All that at the price of one more sort of the
-# tiles.
+# Tiles start at the upper left, and the remainder is dropped. Where $T$ divides height and width, the mirror exchanges tiles and the median does not notice. Elsewhere the mirrored image drops the *other* side and has other tiles. Averaging the references of the map and of its mirror image restores the symmetry (for top and bottom, take four). All that at the price of one more sort of the tiles.
 
 
 # %%
@@ -614,7 +492,7 @@ def two_sided(f):
 f, fits, found = first.stages["scaled"][0], height // T * T, []
 for n in (fits, height):
     for label, score in (("tiles", runs["FCA"][1]), ("tiles of both", two_sided)):
-        gap = moved(score, f[:, :n, :n])[2]
+        gap = study.mirrored(score, f[:, :n, :n])[2]
         found.append([f"{n} × {n}", label, f"{gap:.0e}"])
 columns = ["map", "reference", "moved by the mirror, share of the maximum"]
 plotting.table(pd.DataFrame(found, columns=columns), caption=f"T = {T}")

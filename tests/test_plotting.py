@@ -156,6 +156,15 @@ def test_dots_without_print_say_nothing_of_it(shown, monkeypatch):
     assert [line.get_marker() for line in fig.axes[0].lines if line.get_marker() == "D"] == []
 
 
+def test_differences_of_all_sizes_have_a_bent_axis(monkeypatch):
+    kept = []
+    monkeypatch.setattr("otad.plotting.comparison.show", lambda fig, **_: kept.append(fig))
+    gaps = pd.Series({"A": 0.2, "B": -40.0})
+    plotting.dots(None, gaps, half=gaps.abs() / 10, zero=True, bent=True)
+    assert kept[0].axes[0].get_xscale() == "symlog"
+    plt.close(kept[0])
+
+
 def test_curves_have_the_interval_of_their_seeds(shown, monkeypatch):
     kept = []
     monkeypatch.setattr("otad.plotting.comparison.show", lambda fig, **_: kept.append(fig))

@@ -84,10 +84,12 @@ def dots(
     label: str = "",
     shows: Sequence[str] = (),
     zero: bool = False,
+    bent: bool = False,
 ) -> None:
     """Display a row a name: a diamond where print has it, a dot with its interval here; a panel for each column of DataFrames.
 
-    printed: None where nothing is. label: of the horizontal axis. zero: draw a line there (differences). The rest as in `beside`.
+    printed: None where nothing is. label: of the horizontal axis. zero: draw a line there (differences).
+    bent: the axis is linear between −1 and 1, logarithmic beyond. The rest as in `beside`.
     """
     old, new, span = _matched(here * np.nan if printed is None else printed, here, half)
     names = [" ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in old.index]
@@ -111,6 +113,9 @@ def dots(
         ax.set(xlabel=label)
         ax.set_title(textwrap.fill(title, 60 // len(new.columns)), fontsize=10)
         ax.grid(axis="y", color="0.93")
+        if bent:
+            ax.set_xscale("symlog", linthresh=1)
+            ax.xaxis.set_major_formatter("{x:+g}")
     axes[0, 0].set_yticks(at, names)
     axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
     if printed is not None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor
 
 from otad.data import Dataset
@@ -157,6 +159,30 @@ def pairs(scale: str) -> dict[str, tuple[str, str]]:
     }
 
 
+# What each difference is: name | difference | the paper says | the code does | this package.
+TEXT = """
+crop | border before scoring | centre regions, size not given | 100 px of 1024 dropped, labels recomputed | the page says; never hidden
+scaling | feature scaling | not mentioned | min-max, image and channel | as the code, in score()
+tiles | median reference over | all patches (Eq. 7) | tiles of stride T | tiles; median_all for Eq. 7
+lower_median | median of an even number | not given | the lower value | as the code
+ties | ties | not mentioned | unstable sort (here: by index) | share their errors
+ties_relu | ties, rectified features | not mentioned | unstable sort (here: by index) | share their errors
+channels | channels | summed | averaged: a factor C | averaged
+kernel | kernel of σ_s | Gaussian | cut to 5 × 5 | as the code
+edge | Eq. 5 at the border | not mentioned | not renormalised | as the code
+nearest | resizing the map (nearest) | not mentioned | bilinear (here: less nearest) | as the code
+bicubic | resizing the map (bicubic) | not mentioned | bilinear (here: less bicubic) | as the code
+oblong | maps that are not square | not mentioned | stop with an error | any h, w ≥ T
+sww | σ_w of SWW | not given | 6 (here: less 3) | 6
+bins | bins of the histogram | not given | 10 (here: less 25) | 10
+moments | moments | mean; higher allowed | 1 to 4 (here: less mean) | 1 to 4
+aota | K of Aota's method | N / 4 | 400 | N / 4
+together | all of FCA's at once | as printed | as coded | as coded, but ties shared
+over_sww | yardstick: FCA less SWW | – | – | –
+over_histogram | yardstick: FCA less histogram | – | – | –
+"""
+
+
 @dataclass(frozen=True)
 class Scored:
     """One cell: pictures, features (N,C,h,w) in three versions, and the small maps (N,1,h,w) of each run."""
@@ -206,6 +232,33 @@ def rows(of: Scored, scale: str) -> Iterator[Row]:
                     "AUROC": pixel_auroc(full[where], masks[where]),
                 }
                 yield {"run": run, "area": area} | {m: 100 * value for m, value in scores.items()}
+
+
+def edge(scale: str) -> Tensor:
+    """Return each pixel's distance from the border (side, side)."""
+    rim = torch.arange(setting(scale)["side"])
+    rim = torch.minimum(rim, rim.flip(0))
+    return torch.minimum(rim[:, None], rim[None])
+
+
+def profile(run: str, of: Scored, scale: str) -> list[float]:
+    """Return the mean score of good pixels at each distance from the border, centre = 1; `run` may end in ", renormalised"."""
+    maps, side, border = of.coarse[run.split(",")[0]], setting(scale)["side"], setting(scale)["border"]
+    full = large(maps / coverage(maps[0]) if run.endswith("renormalised") else maps, side)
+    good, far = ~of.data.masks, edge(scale)
+    centre = full[good & (far >= border)].mean()
+    return [float(full[good & (far == d)].mean() / centre) for d in range(2 * border)]
+
+
+def n_regions(masks: Tensor) -> int:
+    """Return how many regions there are in all masks (N,H,W)."""
+    return sum(ndimage.label(mask, np.ones((3, 3)))[1] for mask in masks.numpy())
+
+
+def mirrored(score: Score, f: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return the map, the mirrored map of the mirrored features, and the largest change as a share of the maximum."""
+    there, back = score(f).cpu(), score(f.flip(-1)).flip(-1).cpu()
+    return there, back, float((there - back).abs().max() / there.max())
 
 
 def compute(cell: Cell, scale: str) -> Iterator[Row]:
