@@ -28,6 +28,7 @@ METHODS = {
     "TTAD": "otad.methods.memory.ttad",
     "FastFlow": "otad.methods.flows.fastflow",
     "CFlow": "otad.methods.flows.cflow",
+    "DifferNet": "otad.methods.flows.differnet",
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",
     "MAEDAY": "otad.methods.reconstruction.maeday",
