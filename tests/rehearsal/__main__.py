@@ -12,7 +12,7 @@ from typing import Any
 from otad.data.readers.locations import LAYOUTS, VARIABLE
 from otad.studies import Cell, load, names
 
-from .folders import FULL, Amount, write
+from .folders import CLASSES, FULL, Amount, write
 
 MOST_MEMORY = 8 * 1024  # MB a cell
 ON_A_BATCH = ("pradot_code",)  # studies that leave out a batch that is not full
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ[VARIABLE] = str(data.resolve())
     table, lines = FOLDER / "cells.jsonl", []
     for name in options.studies or names():
-        for cell in chosen(load(name).cells("paper"), data, name in ON_A_BATCH):
+        for cell in chosen(load(name).cells("paper"), name in ON_A_BATCH):
             lines.append(rehearse(name, cell, options.repetitions, options.seconds))
             print(told(lines[-1]), flush=True)
             table.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
@@ -52,21 +52,34 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def chosen(cells: Sequence[Cell], data: Path, full: bool = False) -> list[Cell]:
-    """Return a cell of each kind, what it does on which data set: the first on a class of FULL, or on another, where there is one."""
+def class_of(cell: Cell) -> str | None:
+    """Return the class that a cell works on, if it has one."""
+    return cell.get("class", cell.get("texture"))
+
+
+def chosen(cells: Sequence[Cell], full: bool = False) -> list[Cell]:
+    """Return a cell of each kind, which is what it does on which data set: the first on a class of FULL, or on another, where there is one.
+
+    Cells on classes that have no stand-in are left out.
+    """
     found: dict[tuple, Cell] = {}
-    for cell in sorted(cells, key=lambda cell: (cell.get("class") in FULL) != full):
-        found.setdefault(kind_of(cell, data), cell)
+    for cell in sorted(cells, key=lambda cell: (class_of(cell) in FULL) != full):
+        if held(cell):
+            found.setdefault(kind_of(cell), cell)
     return list(found.values())
 
 
-def kind_of(cell: Cell, data: Path) -> tuple[Any, ...]:
+def held(cell: Cell) -> bool:
+    """Tell whether a cell works on a class with a stand-in, or on none of a data set that it names."""
+    return all(class_of(cell) in CLASSES[name] for name in cell.values() if name in LAYOUTS)
+
+
+def kind_of(cell: Cell) -> tuple[Any, ...]:
     """Return all words of a cell's key but its class, which stands for its data set, and its condition, which is clean or not."""
-    words = {key: value for key, value in cell.items() if isinstance(value, str)}
+    words = {key: v for key, v in cell.items() if isinstance(v, str) and key not in ("class", "texture")}
     if "condition" in words:
         words["condition"] = "clean" if words["condition"] == "clean" else "shifted"
-    name = words.pop("class", None)
-    sets = tuple(folder for folder in LAYOUTS if name and any((data / folder).glob(f"**/{name}*")))
+    sets = tuple(data for data, classes in CLASSES.items() if class_of(cell) in classes)
     return (*sorted(words.items()), sets)
 
 

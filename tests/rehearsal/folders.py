@@ -98,6 +98,17 @@ LOCO = {  # scene, height and width, a logical defect of which a part is enough 
     "breakfast_box": ("tray", (1280, 1600), "missing", "stain"),
     "juice_bottle": ("bottle", (1600, 800), "label_shifted", "crack"),
 }
+FABRICS = {  # for DTD-Synthetic and WFT, which texture stands for a class
+    "dtd_synthetic": {"Blotchy_099": "carpet", "Mesh_114": "grid"},
+    "wft": {"texture_1": "carpet", "texture_2": "grid"},
+}
+CLASSES: dict[str, tuple[str, ...]] = {
+    "mvtec_ad": tuple(AD),
+    "mvtec_loco": tuple(LOCO),
+    "realiad": ("audiojack",),
+    **{name: tuple(drawn) for name, drawn in FABRICS.items()},
+    "aitex": ("t_00", "t_01"),
+}
 FULL = ("carpet", "breakfast_box")  # the classes with `batch` pictures to learn from
 
 
@@ -129,12 +140,12 @@ def mvtec_loco(root: Path, amount: Amount) -> None:
 def real_iad(root: Path, amount: Amount) -> None:
     """Write a scene as Real-IAD: pictures at 1024, and the JSON file of the split; the second of five views is black."""
     data = scenes.load("dish", amount.size(1024, 1024), amount.train, 1, 1, scenes.STRUCTURAL["dish"][:2])
-    realiad.write(more(data, amount), root, "audiojack")
+    realiad.write(more(data, amount), root, *CLASSES["realiad"])
 
 
 def dtd_synthetic(root: Path, amount: Amount) -> None:
     """Write two textures as DTD-Synthetic, masks without `_mask`, pictures of sizes of their own."""
-    for name, drawn, side in (("Woven_001", "carpet", 320), ("Mesh_114", "grid", 288)):
+    for side, (name, drawn) in zip((320, 288), FABRICS["dtd_synthetic"].items(), strict=True):
         folders.write(textured(drawn, amount.size(side, 384), amount, ("cut", "colour")), root, name)
         for mask in (root / name / "ground_truth").rglob("*_mask.png"):
             mask.rename(mask.with_name(mask.name.replace("_mask", "")))
@@ -142,7 +153,7 @@ def dtd_synthetic(root: Path, amount: Amount) -> None:
 
 def wft(root: Path, amount: Amount) -> None:
     """Write two grey textures as the woven fabric textures."""
-    for name, drawn in (("texture_1", "carpet"), ("texture_2", "grid")):
+    for name, drawn in FABRICS["wft"].items():
         folders.write(textured(drawn, amount.size(512, 512), amount, ("cut", "contamination")), root, name)
         grey(root / name)
 

@@ -125,11 +125,13 @@ def kinds_of(group: str, name: str, s: int, scale: str) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def on_disk(group: str, name: str) -> Any:
-    """Return a class of the data sets on disk."""
+def on_disk(group: str, name: str) -> tuple[Any, Tensor]:
+    """Return a class of the data sets on disk, and its normal images; MVTec AD's at PatchCore's size, since all at theirs take 5 GB."""
     if group in fabrics.CLASSES:
-        return fabrics.load(location(group), group, name)
-    return folders.load(location("mvtec_ad"), name)
+        data = fabrics.load(location(group), group, name)
+        return data, data.train
+    place, side = location("mvtec_ad"), setting("paper")["side_of_patchcore"]
+    return folders.load(place, name, n_train=1), folders.load(place, name, side).train
 
 
 def pictures(cell: Cell, scale: str) -> tuple[Any, Tensor, Tensor]:
@@ -137,8 +139,8 @@ def pictures(cell: Cell, scale: str) -> tuple[Any, Tensor, Tensor]:
     group, name, s = cell["group"], cell["class"], cell["seed"]
     grid = setting(scale)
     if scale == "paper":
-        data, part = on_disk(group, name), slice(s - FIRST_SEED, None, grid["n_seeds"])
-        return data.train, data.test[part], data.masks[part]
+        (data, train), part = on_disk(group, name), slice(s - FIRST_SEED, None, grid["n_seeds"])
+        return train, data.test[part], data.masks[part]
     kinds, full, n_train = kinds_of(group, name, s, scale), grid["full"], grid["n_train"]
     if group == "weaves":  # magnified 1.5 times
         large, i = round(1.5 * full), textures.NAMES.index(name)

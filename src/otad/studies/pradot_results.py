@@ -163,8 +163,9 @@ def scored(cell: Cell, scale: str) -> tuple[Any, Found]:
     rival = look if other is net else Remembering(other)
     train, test = data.train.to(device()), data.test.to(device())
     found = {}
-    for name, method in contestants(look, rival, cell.get("seed", 0), scale).items():
-        said = method.fit(train).score(test)
+    methods = contestants(look, rival, cell.get("seed", 0), scale)
+    for name in list(methods):
+        said = methods.pop(name).fit(train).score(test)  # a memory of all patches does not wait for the end
         found[name] = Scores(said.maps.cpu(), said.image_scores.cpu())
     return data, found
 

@@ -46,6 +46,16 @@ def test_round_trip(written):
     assert "user-supplied" in back.licence
 
 
+def test_only_some_normal_images_are_read_where_asked(written):
+    root, data = written
+    one = load(root, "tile", n_train=1)
+    assert torch.equal(one.train, load(root, "tile").train[:1])
+    assert len(one.test) == len(data.test)
+    assert len(load(root, "tile", n_train=9).train) == 2
+    with pytest.raises(ValueError, match="n_train is 0: expected 1 or more normal images"):
+        load(root, "tile", n_train=0)
+
+
 def test_resizing_brings_images_and_masks_to_one_size(written):
     root, data = written
     small = load(root, "tile", (24, 40))

@@ -143,14 +143,14 @@ def stack(
     bits: int | None = None,
     page: int | None = None,
 ) -> tuple[Tensor, list[Size]]:
-    """Read files into (N,3,H,W); without a `size`, all must be of the size of the first, or of `like`.
+    """Read files, one or more, into (N,3,H,W); without a `size`, all must be of the size of the first, or of `like`.
 
     Also returns the (height, width) that each has in its file. Raises ValueError, naming the file and the one it
     differs from, and as `read_image`.
     """
-    images: list[Tensor] = []
+    images = torch.empty(0)
     originals: list[Size] = []
-    for path in paths:
+    for index, path in enumerate(paths):
         image, original = read_sized(path, size, bits, page)
         like, like_path = (image.shape[1:], path) if like is None else (like, like_path)
         if image.shape[1:] != like:
@@ -158,9 +158,11 @@ def stack(
                 f"{path} is {tuple(image.shape[1:])}, {like_path} is {tuple(like)}; "
                 "give size= to bring all to one size."
             )
-        images.append(image)
+        if not index:  # now the size is known: each goes into its place, so that none is there twice
+            images = image.new_empty(len(paths), *image.shape)
+        images[index] = image
         originals.append(original)
-    return torch.stack(images), originals
+    return images, originals
 
 
 @checked

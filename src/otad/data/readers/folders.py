@@ -55,6 +55,7 @@ def load(
     bits: int | None = None,
     page: int | None = None,
     empty_masks: bool = False,
+    n_train: int | None = None,
 ) -> Dataset:
     """Read one category.
 
@@ -63,13 +64,16 @@ def load(
                   which must then be of one size.
     bits, page  : of files of 16 bits and of several pages, as in `otad.data.readers.files.read_image`.
     empty_masks : accept defective images whose mask marks nothing.
+    n_train     : read the first so many normal images, by name; None: all. Hundreds at 1024 pixels take gigabytes.
 
     Images float32 (N,3,H,W) in [0,1], masks bool, or None where there is no mask at all; test images in the order
     good, then types, by name. Masks that mark most of their image are warned of. Raises ValueError for every
     deviation from the layout, naming the path, and for files that cannot be read.
     """
+    if n_train is not None and n_train < 1:
+        raise ValueError(f"n_train is {n_train}: expected 1 or more normal images, or None for all.")
     folder = _category(local(root), category)
-    train_paths = image_files(folder / "train" / GOOD)
+    train_paths = image_files(folder / "train" / GOOD)[:n_train]
     test_paths = _test_images(folder)
     mask_paths = _mask_paths(folder, test_paths)
     expected = None if size is None else pair(size)

@@ -64,13 +64,21 @@ class PatchCore:
             )
         check_images(images)
         with torch.no_grad():
-            points = torch.cat(
-                [self.features(image).movedim(1, -1).flatten(0, 2) for image in images.split(1)]
-            )
+            points = self._points(images)
         n = max(1, round(self.coreset_ratio * len(points)))
         chosen = greedy_coreset(points, n, self.seed, self.projection) if n < len(points) else slice(None)
         self.memory_ = points[chosen]
         return self
+
+    def _points(self, images: Tensor) -> Tensor:
+        """List the features of all patches (N h w, C), each written to its place, so that none is there twice."""
+        points = torch.empty(0)
+        for index, image in enumerate(images.split(1)):
+            found = self.features(image).movedim(1, -1).flatten(0, 2)
+            if not index:
+                points = found.new_empty(len(images) * len(found), found.shape[1])
+            points[index * len(found) : (index + 1) * len(found)] = found
+        return points
 
     def features(self, images: Tensor) -> Tensor:
         """Return the patch features of images (N,3,H,W): (N,C,h,w)."""
