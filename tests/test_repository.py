@@ -121,7 +121,6 @@ LONGER = {
     "14_maps",
     "30_what_a_shift_does",
     "31_three_alignments",
-    "33_ttad_results",
 }
 
 
