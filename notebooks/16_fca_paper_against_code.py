@@ -64,7 +64,7 @@ plotting.table(
 )
 
 # %% [markdown]
-# $T = 5$ on a $32 \times 32$ map sits between the paper's two settings: 9 of 128 at full resolution, 3 of 40 at $320^2$. Below, every method as a function of one feature map, in three versions: `raw` from the network, `scaled`, each channel to $[0, 1]$ image by image, and `rectified`, negative values cut off before scaling, as a ReLU would.
+# $T = 5$ on a $32 \times 32$ map sits between the paper's two settings: 9 of 128 at full resolution, 3 of 40 at $320^2$. Every method is a function of one feature map (all of them, just named, stand in `otad.studies.fca_code`), in three versions: `raw` from the network, `scaled`, each channel to $[0, 1]$ image by image, and `rectified`, negative values cut off before scaling, as a ReLU would.
 #
 # Everything that happens *after* the map, namely renormalising, summing, resizing and cropping, needs no second run. All maps are scored twice, on the whole image and on the centre that the authors' crop leaves: 100 of 1024 pixels go on each side (50 of 512 for the woven fabrics), here the same proportion.
 
@@ -200,7 +200,7 @@ zeros = [(m.stages["rectified"] == 0).float().flatten() for m in made.values()]
 ledger.record("p16_zeros", float(torch.cat(zeros).mean()), tolerance=0.01)
 
 # %% [markdown]
-# Three maps of one image, from rectified features: as it is; from its mirror image, mirrored back; and the difference. Left and right should be the same picture, and the third column black.
+# Three maps of one image, from rectified features: as it is; from its mirror image, mirrored back; and the difference. The first two should be the same, and the third black.
 
 # %%
 of = made[names[0], study.FIRST_SEED]
@@ -294,7 +294,7 @@ ledger.say(
 )
 
 # %% [markdown]
-# The crop has a side effect. What lies in the border is not there any more: a defect at the rim makes a defective image a good one, and the code recomputes image labels after the crop, as it must. Our planted defects keep clear of the rim, so the right panel also asks what wider crops would do; on the left, the image that loses the largest share of its defect.
+# The crop has a side effect. What lies in the border is not there any more: a defect at the rim makes a defective image a good one, and the code recomputes image labels after the crop, as it must. Our planted defects keep clear of the rim, so the second figure asks what wider crops would do; the first is the image that loses the largest share of its defect.
 
 # %%
 truth = torch.cat([m.data.masks for m in made.values()])

@@ -184,6 +184,15 @@ def test_curves_have_the_interval_of_their_seeds(shown, monkeypatch):
     plt.close(kept[0])
 
 
+def test_curves_over_words_name_them(monkeypatch):
+    kept = []
+    monkeypatch.setattr("otad.plotting.comparison.show", lambda fig, **_: kept.append(fig))
+    plotting.curves({"": {"here": pd.DataFrame({"1": [1.0, 3.0], "all": [2.0, 6.0]})}}, "k", "PRO")
+    kept[0].canvas.draw()
+    assert [t.get_text() for t in kept[0].axes[0].get_xticklabels()] == ["1", "all"]
+    plt.close(kept[0])
+
+
 def test_curves_are_told_in_the_alt_text(shown):
     plotting.curves({"": {"here": pd.DataFrame({1: [1.0, 3.0], 2: [2.0, 6.0]})}}, "T", "PRO")
     assert shown[0][1]["image/png"]["alt"] == "PRO against T. here from 2 at 1 to 4 at 2."

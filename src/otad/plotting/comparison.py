@@ -158,9 +158,11 @@ def curves(
             told.append(f"{title + ': ' if title else ''}{name} {ends}")
         for k, (name, height) in enumerate((levels or {}).items()):
             drawn[name] = ax.axhline(height, ls=":", color=("black", GREY)[k % 2])
-        ax.set(
-            title=title, xlabel=xlabel, xscale="log" if log else "linear", yscale="log" if log_y else "linear"
-        )
+        ax.set(title=title, xlabel=xlabel)
+        if log:  # never "linear": it would put numbers in the place of words
+            ax.set_xscale("log")
+        if log_y:
+            ax.set_yscale("log")
     for ax in axes.flat[len(panels) :]:
         ax.axis("off")
     for ax in axes[:, 0]:
