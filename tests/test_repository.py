@@ -122,7 +122,6 @@ LONGER = {
     "16_fca_paper_against_code",
     "30_what_a_shift_does",
     "31_three_alignments",
-    "33_ttad_results",
 }
 
 
