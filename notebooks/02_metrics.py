@@ -52,9 +52,11 @@ def digits(text):
 
 def outline(ax, mask, color="#00E5FF"):
     """Draw the edges between mask and non-mask pixels."""
-    fine, (h, w) = np.kron(np.pad(mask, 1), np.ones((20, 20))), mask.shape
-    place = (-1.5, w + 0.5, -1.5, h + 0.5)
-    ax.contour(fine, [0.5], colors=color, linewidths=2, extent=place)
+    around = np.pad(mask, 1)
+    for i, j in np.argwhere(around[1:, 1:-1] != around[:-1, 1:-1]):
+        ax.plot([j - 0.5, j + 0.5], [i - 0.5, i - 0.5], color=color, lw=2)
+    for i, j in np.argwhere(around[1:-1, 1:] != around[1:-1, :-1]):
+        ax.plot([j - 0.5, j - 0.5], [i - 0.5, i + 0.5], color=color, lw=2)
 
 
 def draw(ax, scores, mask, title=""):
@@ -262,8 +264,7 @@ for copies in (1, 5, 50):
 for key, value in zip(("", "_threshold"), metrics.f1_max(maps, masks), strict=True):
     ledger.record(f"p02_toy_f1{key}", value)
 ledger.record("p02_more_good_images", rows)
-caption = "The same detector, more good images"
-plotting.table(pd.DataFrame(rows), caption=caption, formats="{:.3f}")
+plotting.table(pd.DataFrame(rows), "More good images", formats="{:.3f}")
 
 # %% [markdown]
 # ## One sort is enough
@@ -308,8 +309,7 @@ plotting.table(timings, caption=caption, formats="{:.3f}", timing=True)
 # `otad.studies.aupro_readings`, as a function from maps and masks to a number.
 
 # %% tags=["hide-input"]
-differs = pd.Series(NOTES).to_frame("what differs")
-plotting.table(differs, caption="AU-PRO, as it is found")
+plotting.table(pd.Series(NOTES).to_frame("what differs"), "AU-PRO, as it is found")
 
 # %% [markdown]
 # The maps are real ones: five procedural textures with six kinds of defects (page 03 introduces them), scored by three methods
@@ -452,8 +452,7 @@ spread = units[list(powers)].max(axis=1) - units[list(powers)].min(axis=1)
 exact = units["reading"] == "exact"
 ledger.record("p02_unit_spread_exact", spread[exact].max(), below=1e-9)
 ledger.record("p02_unit_spread_200", spread[~exact].max(), **loose)
-caption = "Mean AU-PRO of the same maps in other units"
-plotting.table(units, caption=caption, formats="{:.3f}")
+plotting.table(units, "The same maps in other units: mean AU-PRO", formats="{:.3f}")
 
 # %% tags=["remove-input"]
 ledger.say(
