@@ -11,7 +11,7 @@ from typing import Any
 
 Cell = dict[str, Any]  # what JSON can hold: class, seed, condition, …
 Row = dict[str, Any]
-NO_STUDY = {"arenas", "networks", "runner", "scoring", "sources"}
+NO_STUDY = {"arenas", "few_shot", "networks", "runner", "scoring", "sources"}
 
 
 @dataclass(frozen=True)

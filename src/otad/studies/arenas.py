@@ -6,7 +6,7 @@ from otad.data.packaged import photographs
 from otad.data.readers import folders, loco
 from otad.data.readers.locations import location
 
-READERS = {"mvtec_loco": loco, "mvtec_ad": folders}
+READERS = {"mvtec_loco": loco, "mvtec_ad": folders, "mpdd": folders}
 
 
 def packaged(name: str, side: int, n_train: int, n_good: int, n_each: int, seed: int) -> Dataset:
