@@ -14,6 +14,7 @@ LAYOUTS = {
     "mvtec_ad": _MVTEC,
     "mvtec_loco": "CATEGORY/defects_config.json, CATEGORY/train/good/NAME.png, CATEGORY/validation/good/NAME.png, "
     "CATEGORY/test/GROUP_anomalies/NAME.png, CATEGORY/ground_truth/GROUP_anomalies/NAME/000.png",
+    "mpdd": _MVTEC,
     "realiad": "realiad_1024/CATEGORY/, realiad_jsons_sv/CATEGORY.json",
     "dtd_synthetic": _MVTEC,
     "wft": _MVTEC,

@@ -1,0 +1,205 @@
+"""What FOCT's studies share: few normal pictures of a class, a shuffled stream of queries, and the methods that are compared on them.
+
+A split is a seed: it draws the shots, and, where pictures are drawn, the queries too. At paper scale the queries stay, as in print.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from otad.data.annotations import AnnotatedDataset, Annotation
+from otad.data.drawn import scenes, textures
+from otad.data.drawn.defects import KINDS, damage
+from otad.data.packaged import solar
+from otad.features.foreground import GrabCut
+from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
+from otad.methods import FOCT, FastRecon, PaDiM, PatchCore, Scores
+from otad.methods.memory.patchcore import patch_features
+from otad.metrics import f1_max, image_auroc, pixel_auroc
+from otad.scale import device, pick
+from otad.studies import Cell, Row
+from otad.studies.arenas import categories, on_disk
+from otad.studies.networks import Look, Remembering
+from otad.transport import Scaled
+
+FIRST_SEED = 100
+HELD_OUT = (0, 1)  # seeds that chose arena and settings; no verdict is theirs
+ZOOM, WANDER = 0.7, 6.0  # of the turned arena: from farther away, anywhere in the picture and turned
+PLANTED = 3  # defects of its kind on each bad picture there
+SHOTS = (1, 2, 4)
+NO_FOREGROUND = ("carpet", "grid", "leather", "tile", "wood")  # of MVTec AD: the product fills the picture
+
+
+def setting(scale: str) -> dict[str, int]:
+    """Return the sizes of a scale: of pictures, and how many there are; good ones, and of each kind of defect."""
+    return {
+        "side": pick(scale, smoke=48, laptop=128, paper=336),
+        "n_good": pick(scale, smoke=3, laptop=12),
+        "n_each": pick(scale, smoke=1, laptop=2),
+        "n_seeds": pick(scale, smoke=2, laptop=10),
+    }
+
+
+@dataclass(frozen=True)
+class Task:
+    """Shots (4,3,H,W) with the object's masks or None, and queries (M,3,H,W) in the order of the stream, with masks and labels."""
+
+    shots: Tensor
+    foreground: Tensor | None
+    queries: Tensor
+    masks: Tensor
+    labels: Tensor
+    kinds: list[str]
+
+
+def arenas(scale: str) -> dict[str, tuple[str, ...]]:
+    """Return arena to classes. Aligned and turned are the same scenes; at paper scale MVTec AD is the aligned one, MPDD the turned."""
+    if scale == "paper":
+        return {name: categories(name) for name in ("mvtec_ad", "mpdd")}
+    if scale == "smoke":
+        return {"aligned": ("bottle",), "turned": ("bottle",)}
+    some = {"textures": ("carpet", "wood"), "cells": solar.CELLS}
+    return {"aligned": scenes.NAMES, "turned": scenes.NAMES} | some
+
+
+def task(cell: Cell, scale: str, defects: tuple[str, ...] | None = None) -> Task:
+    """Return the pictures of an arena, class and seed; `defects` are the kinds of a scene, None = all."""
+    arena, name, seed, grid = cell["arena"], cell["class"], cell["seed"], setting(scale)
+    side, n_good, n_each, n = grid["side"], grid["n_good"], grid["n_each"], max(SHOTS)
+    generator = torch.Generator().manual_seed(seed)
+    if scale == "paper":
+        data: Any = on_disk(arena, name, side)
+        some = torch.randperm(len(data.train), generator=generator)[:n]
+        data = replace(data, train=data.train[some])
+        inside = None if name in NO_FOREGROUND else GrabCut()(data.train)
+    elif arena == "aligned":
+        data = scenes.load(name, side, n, n_good, n_each, defects, seed=seed)
+        inside = data.foreground
+    elif arena == "turned":
+        data = turned(name, side, n, ["good"] * n_good + list(KINDS) * n_each, seed)
+        inside = data.foreground
+    elif arena == "textures":
+        data, inside = textures.load(name, side, n, n_good, n_each, seed=seed), None
+    else:
+        kinds = ["good"] * n_good + list(KINDS) * n_each
+        data, inside = solar.planted(name, side, n, kinds, seed, 40 + solar.CELLS.index(name)), None
+    order = torch.randperm(len(data.test), generator=generator)
+    kinds = [data.kinds[i] for i in order.tolist()]
+    masks = torch.zeros_like(data.test[:, 0], dtype=torch.bool) if data.masks is None else data.masks
+    return Task(data.train, inside, data.test[order], masks[order], data.labels[order], kinds)
+
+
+def turned(name: str, side: int, n: int, kinds: list[str], seed: int) -> Any:
+    """Draw a scene from afar, anywhere and turned; of eight planted defects, those that lie most on the object stay."""
+    drawn = [[seed, scenes.NAMES.index(name), 77, i] for i in range(n + len(kinds))]
+    images = torch.stack([scenes.render(name, side, s, zoom=ZOOM, wander=WANDER)[0] for s in drawn])
+    objects = torch.stack([scenes.foreground(name, side, s, zoom=ZOOM, wander=WANDER) for s in drawn])
+    tries = [damage(list(images[n:]), kinds, [seed, 78, place]) for place in range(8)]
+    pictures, masks = (torch.stack(found) for found in zip(*tries, strict=True))
+    share = (masks & objects[n:]).sum((2, 3)) / masks.sum((2, 3)).clamp(min=1)
+    best, each, test = share.argsort(0, descending=True), torch.arange(len(kinds)), images[n:]
+    marks = torch.zeros_like(objects[n:])
+    for places in best[:PLANTED]:
+        here = masks[places, each]
+        test, marks = torch.where(here[:, None], pictures[places, each], test), marks | here
+    found = [[Annotation(m, float(m.sum()), k)] if m.any() else [] for m, k in zip(marks, kinds, strict=True)]
+    groups = ["structural" if k != "good" else k for k in kinds]
+    return AnnotatedDataset(
+        name,
+        images[:n],
+        test,
+        marks,
+        marks.flatten(1).any(1),
+        kinds,
+        scenes.LICENCE,
+        found,
+        groups,
+        test[:0],
+        objects[:n],
+    )
+
+
+# The contestants ----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def network(scale: str) -> Look:
+    """Return the backbone, strides 8 and 16: the paper's WideResNet50-2, or EfficientNet-Lite0."""
+    build = wide_resnet50_2 if scale == "paper" else efficientnet_lite0
+    return build(stages=(8, 16), device=device())
+
+
+def patches(net: Look) -> Look:
+    """Return the patch features that all memories share, averaged over 3 × 3 and joined, each picture looked at once."""
+    return Remembering(lambda images: [patch_features(net(images), 3)])
+
+
+def sharpened(look: Look, shots: Tensor, sharpness: float) -> Callable[[int], Scaled]:
+    """Return the navigator d = β ‖M − Q‖², β such that d of a pair of the shots' patches is `sharpness` on average."""
+    points = torch.cat([look(shot)[0] for shot in shots.split(1)]).movedim(1, -1).flatten(0, 2)
+    typical = 2 * float(points.var(dim=0, correction=0).sum())
+    return lambda _: Scaled(sharpness / typical)
+
+
+# FOCT as it is compared: its switches, and what it takes for foreground. "after": the calibrated memory of Sec. 4.3 and Figure 4.
+VARIANTS: dict[str, tuple[dict[str, Any], str]] = {
+    "CT": ({"online": False, "memory": "after"}, "none"),
+    "OCT": ({"memory": "after"}, "none"),
+    "FOCT": ({"memory": "after"}, "exact"),
+    "FOCT, own picks out": ({"memory": "before"}, "exact"),
+    "FOCT, Eq. 8 as printed": ({"memory": "semantic"}, "exact"),
+    "CT, own picks out": ({"online": False, "memory": "before"}, "none"),
+    "OCT, own picks out": ({"memory": "before"}, "none"),
+    "FOCT, inverted mask": ({"memory": "after"}, "inverted"),
+    "FOCT, random mask": ({"memory": "after"}, "random"),
+    "FOCT out, inverted mask": ({"memory": "before"}, "inverted"),
+    "FOCT out, nearest": ({"memory": "before", "navigator": None}, "exact"),
+}
+
+
+def foreground_of(kind: str, exact: Tensor | None, seed: int) -> Tensor | None:
+    """Return masks (k,H,W) of the kind "exact", "inverted", "random" (squares of a cell, as many as the object has) or "none"."""
+    if exact is None or kind == "none":
+        return None
+    if kind == "random":
+        n, height, width = exact.shape
+        share, generator = float(exact.float().mean()), torch.Generator().manual_seed(seed)
+        small = torch.rand(n, -(-height // 8), -(-width // 8), generator=generator) < share
+        return small.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, :height, :width]
+    return ~exact if kind == "inverted" else exact
+
+
+def sigma(scale: str) -> float:
+    """Return the width of the Gaussian that smooths maps: 4 pixels at 224, for all methods."""
+    return 4 * setting(scale)["side"] / 224
+
+
+def foct(look: Look, shots: Tensor, scale: str, seed: int, sharpness: float, **settings: Any) -> FOCT:
+    """Return FOCT with the cheap navigator, not yet fitted."""
+    cheap = {"navigator": sharpened(look, shots, sharpness), "patch_size": 1}
+    return FOCT(look, **(cheap | {"sigma": sigma(scale), "seed": seed} | settings))
+
+
+def rival(name: str, look: Look, net: Look, scale: str, seed: int, **settings: Any) -> Any:
+    """Return PaDiM, PatchCore or FastRecon, not yet fitted."""
+    common = {"sigma": sigma(scale), "seed": seed}
+    if name == "PaDiM":
+        return PaDiM(net, **common, **settings)
+    kind = {"PatchCore": PatchCore, "FastRecon": FastRecon}[name]
+    return kind(look, patch_size=1, **common, **settings)
+
+
+def numbers(given: Task, said: Scores) -> Row:
+    """Return AUROC and F1-max of images and pixels, in percent."""
+    tops, maps = said.image_scores.cpu(), said.maps.cpu()
+    found = {
+        "image": image_auroc(tops, given.labels),
+        "image F1": f1_max(tops, given.labels)[0],
+        "pixel": pixel_auroc(maps, given.masks),
+        "pixel F1": f1_max(maps, given.masks)[0],
+    }
+    return {key: 100 * float(value) for key, value in found.items()}
