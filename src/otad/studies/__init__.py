@@ -11,11 +11,7 @@ from typing import Any
 
 Cell = dict[str, Any]  # what JSON can hold: class, seed, condition, …
 Row = dict[str, Any]
-<<<<<<< HEAD
 MADE = "\nSTUDY = Study("
-=======
-NO_STUDY = {"arenas", "few_shot", "networks", "runner", "scoring", "sources"}
->>>>>>> few
 
 
 @dataclass(frozen=True)

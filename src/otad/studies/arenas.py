@@ -10,11 +10,7 @@ from otad.data.packaged import photographs
 from otad.data.readers import folders, loco, realiad
 from otad.data.readers.locations import VARIABLE, location
 
-<<<<<<< HEAD
-READERS = {"mvtec_loco": loco, "mvtec_ad": folders, "realiad": realiad}
-=======
-READERS = {"mvtec_loco": loco, "mvtec_ad": folders, "mpdd": folders}
->>>>>>> few
+READERS = {"mvtec_loco": loco, "mvtec_ad": folders, "mpdd": folders, "realiad": realiad}
 
 
 def packaged(name: str, side: int, n_train: int, n_good: int, n_each: int, seed: int) -> Dataset:
