@@ -120,7 +120,6 @@ LONGER = {
     "13_results",
     "14_maps",
     "16_fca_paper_against_code",
-    "30_what_a_shift_does",
     "31_three_alignments",
 }
 
