@@ -9,13 +9,10 @@
 # %% [markdown]
 # # TTAD: three ways to align
 #
-# Two clouds of points belong on top of each other, and one has slipped. Match their moments, transport one onto the other, or
-# transport it and keep only the strongest links: on a plane you can watch what each does, and to whom.
+# Two clouds of points belong on top of each other, and one has slipped. Match their moments, transport one onto the other, or transport it and keep only the strongest links: on a plane you can watch what each does, and to whom.
 #
-# *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.2
-# to 3.4, Figures 1 and 2. One claim is tested, first where it can be drawn, then on features of a network. **ttad-15**: making the plan
-# discrete removes weak links, so that anomalous patches hold a smaller share of it than of the continuous plan. The paper shows Figure 2 as a
-# sketch; ours is computed, from points that are drawn here.
+# *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.2 to 3.4, Figures 1 and 2. One claim is tested, first where it can be drawn, then on features of a network.
+# **ttad-15**: making the plan discrete removes weak links, so that anomalous patches hold a smaller share of it than of the continuous plan. The paper shows Figure 2 as a sketch; ours is computed, from points that are drawn here.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
@@ -63,10 +60,8 @@ BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 # %% [markdown]
 # ## A memory, a shift, and some outliers
 #
-# Think of each point as a patch that has only two features. The **memory** $\mathcal M$ holds normal patches: three kinds of
-# material, strung along an arc, not at all a Gaussian. The **target** is a fresh sample of the same material, seen by a camera that has since been
-# knocked: every feature is scaled and moved. Among it are a few **anomalies**, which lie inside the arc, where nothing normal does, and lie together, as the pixels of
-# one scratch do.
+# Think of each point as a patch that has only two features. The **memory** $\mathcal M$ holds normal patches: three kinds of material, strung along an arc, not at all a Gaussian. The **target** is a fresh sample of the same material, seen
+# by a camera that has since been knocked: every feature is scaled and moved. Among it are a few **anomalies**, which lie inside the arc, where nothing normal does, and lie together, as the pixels of one scratch do.
 
 # %%
 n_memory, n_normal, n_outliers = 90, 130, 14
@@ -93,9 +88,8 @@ def scene(s, outliers=n_outliers):
 memory, target, true = scene(seed)
 
 # %% [markdown]
-# What may be changed to bring it back? In TTAD it is the scale and shift of batch norm, two numbers a channel. Here too:
-# a "network" with one scale $g$ and one shift $h$ a feature, $z = g \odot x + h$, four numbers in all, and the shift can be undone by them exactly.
-# Each alignment is a loss $\mathcal L_{DA}(z, \mathcal M)$. The first two know nothing of the memory but its mean $\mu_s$ and covariance $\Sigma_s$:
+# What may be changed to bring it back? In TTAD it is the scale and shift of batch norm, two numbers a channel. Here too: a "network" with one scale $g$ and one shift $h$ a feature, $z = g \odot x + h$, four numbers in all, and the shift
+# can be undone by them exactly. Each alignment is a loss $\mathcal L_{DA}(z, \mathcal M)$. The first two know nothing of the memory but its mean $\mu_s$ and covariance $\Sigma_s$:
 #
 # | | loss | rival |
 # |---|---|---|
@@ -105,8 +99,8 @@ memory, target, true = scene(seed)
 # | Hungarian | the same with a one-to-one assignment | |
 # | discrete | the same with 1 where $\gamma^*_{ij}$ is largest in its row or in its column, Eq. 6 | TTAD |
 #
-# Plans are computed afresh at every step and then held fixed, as the paper does. The losses of plans are divided by the plan's sum.
-# All five take the same number of steps of the same optimiser (Adam, which does not mind that the losses have different units).
+# Plans are computed afresh at every step and then held fixed, as the paper does. The losses of plans are divided by the plan's sum. All five take the same number of steps of the same optimiser (Adam, which does not mind that the losses
+# have different units).
 
 # %%
 n_steps = pick(scale, smoke=15, laptop=120)
@@ -145,10 +139,7 @@ aligned = {name: descend(loss, target) for name, loss in losses(memory).items()}
 
 # %% tags=["remove-input"]
 ledger.record("p31_outliers", n_outliers / (n_normal + n_outliers))
-ledger.say(
-    "Look for the outliers (orange). They are {p31_outliers:.1%} of the target and never belonged to the memory (grey). Which alignment puts the blue points on the "
-    "grey ones and leaves the orange ones outside?"
-)
+ledger.say("Look for the outliers (orange). They are {p31_outliers:.1%} of the target and never belonged to the memory (grey). Which alignment puts the blue points on the grey ones and leaves the orange ones outside?")  # fmt: skip
 
 # %% tags=["hide-input"]
 views = {"before": target} | aligned
@@ -183,15 +174,13 @@ fig.legend(handles, labels, loc="outside lower center", ncols=3)
 plotting.show(
     fig,
     alt="Six panels of the same two clouds: before alignment the target lies to the lower right of the memory; after each of five "
-    "alignments it lies on or near it. Ellipses of fitted Gaussians are drawn for the first three panels. With moments and KL the normal "
-    "points come to rest beside the memory, because the outliers count in the ellipse; with transport they lie on it.",
+    "alignments it lies on or near it. Ellipses of fitted Gaussians are drawn for the first three panels. With moments and KL the normal points come to rest beside the memory, because the outliers count in the ellipse; with transport they lie on it.",
     shows=["ttad Figure 2"],
 )
 
 # %% [markdown]
-# In numbers, over fresh draws: how far the normal points end from where they ought to be (root mean square, on a cloud of radius 1.5), and how well the
-# distance to the nearest memory entry (Eq. 2) tells outliers from normal points. The column without outliers is the control: there, moments are a fair way
-# to find four numbers, however little the cloud resembles a Gaussian.
+# In numbers, over fresh draws: how far the normal points end from where they ought to be (root mean square, on a cloud of radius 1.5), and how well the distance to the nearest memory entry (Eq. 2) tells outliers from normal points. The
+# column without outliers is the control: there, moments are a fair way to find four numbers, however little the cloud resembles a Gaussian.
 
 # %%
 rows = []
@@ -221,21 +210,13 @@ ledger.record("p31_plane", table.T.to_dict(), tolerance=0.02)
 plotting.table(table, caption="On the plane, mean over draws", formats="{:.3f}")
 
 # %% tags=["remove-input"]
-ledger.say(
-    "Before, the outliers are *nearer* to the memory than the normal points are (AUROC {p31_plane[before][AUROC of outliers]:.2f}). "
-    "Without outliers moments end {p31_plane[moments][off, no outliers]:.2f} from the truth, the discrete plan "
-    "{p31_plane[discrete][off, no outliers]:.2f}. Add the outliers and moments are {p31_plane[moments][off, with outliers]:.2f} off, KL "
-    "{p31_plane[KL][off, with outliers]:.2f}: a Gaussian has no way of saying *these do not belong to me*. Transport with the "
-    "continuous plan is {p31_plane[continuous][off, with outliers]:.2f} off, with the Hungarian one "
-    "{p31_plane[Hungarian][off, with outliers]:.2f}, with the discrete one {p31_plane[discrete][off, with outliers]:.2f}."
-)
+ledger.say("Before, the outliers are *nearer* to the memory than the normal points are (AUROC {p31_plane[before][AUROC of outliers]:.2f}). Without outliers moments end {p31_plane[moments][off, no outliers]:.2f} from the truth, the discrete plan {p31_plane[discrete][off, no outliers]:.2f}. Add the outliers and moments are {p31_plane[moments][off, with outliers]:.2f} off, KL {p31_plane[KL][off, with outliers]:.2f}: a Gaussian has no way of saying *these do not belong to me*. Transport with the continuous plan is {p31_plane[continuous][off, with outliers]:.2f} off, with the Hungarian one {p31_plane[Hungarian][off, with outliers]:.2f}, with the discrete one {p31_plane[discrete][off, with outliers]:.2f}.")  # fmt: skip
 
 # %% [markdown]
 # ## The couplings, drawn
 #
-# Back to the clouds before alignment, to see the plans themselves. A line joins a target point and a memory entry; its strength is the mass that the plan sends along it.
-# Orange lines start at an outlier. In the continuous plan nearly everybody is joined to nearly everybody; look at how many orange lines survive
-# the discretisation, and how many blue ones.
+# Back to the clouds before alignment, to see the plans themselves. A line joins a target point and a memory entry; its strength is the mass that the plan sends along it. Orange lines start at an outlier. In the continuous plan nearly
+# everybody is joined to nearly everybody; look at how many orange lines survive the discretisation, and how many blue ones.
 
 # %%
 outlier = torch.arange(len(target)) >= n_normal
@@ -274,8 +255,7 @@ for ax, (kind, plan) in zip(axes, plans.items(), strict=True):
 plotting.show(
     fig,
     alt="Three panels with lines between target points and memory entries. The continuous plan is a dense bundle; the Hungarian assignment "
-    "joins each memory entry to one point and leaves others free; the discrete plan keeps a few hundred lines, and every outlier "
-    "still has at least one.",
+    "joins each memory entry to one point and leaves others free; the discrete plan keeps a few hundred lines, and every outlier still has at least one.",
     shows=["ttad Figure 2"],
 )
 
@@ -284,16 +264,14 @@ plotting.show(
 #
 # Count before measuring. The target has $n$ patches, $n_a$ of them anomalous, a share of $p = n_a/n$; the memory has $m$ entries.
 #
-# **The continuous plan** has uniform marginals (Eq. 4): each patch sends out exactly $1/n$. So anomalous patches hold *exactly* the share $p$ of its mass,
-# whatever the features, the shift or $\epsilon$. There is nothing to measure.
+# **The continuous plan** has uniform marginals (Eq. 4): each patch sends out exactly $1/n$. So anomalous patches hold *exactly* the share $p$ of its mass, whatever the features, the shift or $\epsilon$. There is nothing to measure.
 #
-# **The discrete plan** keeps the largest entry of each row. Every patch has a row, so *every patch keeps a link*, the worst scratch included: Eq. 6 cuts no
-# patch loose. It adds $e$ links that are largest in their column only, $e_a$ of them on anomalous patches:
+# **The discrete plan** keeps the largest entry of each row. Every patch has a row, so *every patch keeps a link*, the worst scratch included: Eq. 6 cuts no patch loose. It adds $e$ links that are largest in their column only, $e_a$ of them
+# on anomalous patches:
 #
 # $$\text{share} = \frac{n_a + e_a}{n + e} \;<\; p \iff \frac{e_a}{e} < p, \qquad \text{share} \ge p\,\frac{n}{n+m}.$$
 #
-# Anomalies are not removed, they are outvoted: by memory entries that choose a normal patch. With few entries against many patches, little can
-# change.
+# Anomalies are not removed, they are outvoted: by memory entries that choose a normal patch. With few entries against many patches, little can change.
 
 
 # %%
@@ -314,18 +292,14 @@ ledger.record(
 ledger.record("p31_fewest_links", int(plans["discrete"][outlier].sum(1).min()))
 
 # %% tags=["remove-input"]
-ledger.say(
-    "On the plane outliers are {p31_plane_shares[prevalence]:.2%} of the target. They hold {p31_plane_shares[continuous]:.2%} of the continuous "
-    "plan, {p31_plane_shares[hungarian]:.2%} of the Hungarian links (which may leave a patch free) and {p31_plane_shares[discrete]:.2%} of "
-    "the discrete ones; the floor is {p31_plane_shares[floor]:.2%}. No outlier has fewer than {p31_fewest_links} link."
-)
+ledger.say("On the plane outliers are {p31_plane_shares[prevalence]:.2%} of the target. They hold {p31_plane_shares[continuous]:.2%} of the continuous plan, {p31_plane_shares[hungarian]:.2%} of the Hungarian links (which may leave a patch free) and {p31_plane_shares[discrete]:.2%} of the discrete ones; the floor is {p31_plane_shares[floor]:.2%}. No outlier has fewer than {p31_fewest_links} link.")  # fmt: skip
 
 # %% [markdown]
 # ## The plan on real features
 #
-# Now 152 channels instead of two. The pictures are solar cells with planted defects, so that every patch is known to be good or bad: cuts, holes and
-# contaminations on monocrystalline cells (page 03 introduces both). A batch has ten pictures, as in the paper. The memory keeps 500 patches of 100 clean cells; a patch counts as
-# anomalous if a quarter of its pixels is marked. At `scale="paper"` the network is WideResNet50-2 and the memory larger, and a seed takes its ten pictures from a class of MVTec AD.
+# Now 152 channels instead of two. The pictures are solar cells with planted defects, so that every patch is known to be good or bad: cuts, holes and contaminations on monocrystalline cells (page 03 introduces both). A batch has ten
+# pictures, as in the paper. The memory keeps 500 patches of 100 clean cells; a patch counts as anomalous if a quarter of its pixels is marked. At `scale="paper"` the network is WideResNet50-2 and the memory larger, and a seed takes its ten
+# pictures from a class of MVTec AD.
 
 # %%
 side = pick(scale, smoke=64, laptop=128, paper=224)
@@ -391,10 +365,9 @@ if scale != "paper":
     ledger.say(solar.NOTICE)
 
 # %% [markdown]
-# Here is the whole method in one picture, the paper's Figure 1 with real parts. Above, once: the memory, made of the patch features of clean cells. Below, at test time: shifted
-# pictures and their turned views go through the same network, and a discrete plan links their patches to the memory (drawn in the two main directions of the memory, for two hundred
-# patches). The gradient of the linked distances goes back to the batch-norm parameters $\gamma$ and $\beta$, and to nothing else. See how the target has crowded into the bend, and that
-# its links pull it back along both arms.
+# Here is the whole method in one picture, the paper's Figure 1 with real parts. Above, once: the memory, made of the patch features of clean cells. Below, at test time: shifted pictures and their turned views go through the same network,
+# and a discrete plan links their patches to the memory (drawn in the two main directions of the memory, for two hundred patches). The gradient of the linked distances goes back to the batch-norm parameters $\gamma$ and $\beta$, and to
+# nothing else. See how the target has crowded into the bend, and that its links pull it back along both arms.
 
 # %%
 bright = corrupt(images, "brightness", 5)
@@ -447,15 +420,13 @@ fig.text(0.5, 0.05, "gradient", fontsize=9, ha="center")
 plotting.show(
     fig,
     alt="A flow drawn with real parts. Above, clean solar cells pass the network as it came and become grey memory entries. Below, a brightened cell and two turned "
-    "views pass the network whose batch-norm parameters learn, and become blue patches, crowded into the bend of the grey ones and linked to them by thin lines. A dotted "
-    "arrow leads from the links back to the network.",
+    "views pass the network whose batch-norm parameters learn, and become blue patches, crowded into the bend of the grey ones and linked to them by thin lines. A dotted arrow leads from the links back to the network.",
     shows=["ttad Figure 1"],
 )
 
 # %% [markdown]
-# For every seed (new cells, new damage, new memory, new noise) and each of the four corruptions at severity 5: the plan of Eq. 5, and Eq. 6 made of it. We keep the
-# shares, and how strong the strongest link of a patch is, as a share of what the patch sends out: *weak* links on anomalous
-# patches are the paper's reason for making the plan discrete.
+# For every seed (new cells, new damage, new memory, new noise) and each of the four corruptions at severity 5: the plan of Eq. 5, and Eq. 6 made of it. We keep the shares, and how strong the strongest link of a patch is, as a share of what
+# the patch sends out: *weak* links on anomalous patches are the paper's reason for making the plan discrete.
 
 # %%
 n_seeds = pick(scale, smoke=2, laptop=10)
@@ -511,19 +482,13 @@ plotting.table(
 )
 
 # %% tags=["remove-input"]
-ledger.say(
-    "The second column repeats the first, as it must (largest relative difference {p31_marginal:.0e}, which is rounding). The third is "
-    "a little lower. No anomalous patch has lost its last link: the fewest is {p31_fewest_real}. And the premise? Under noise the strongest link "
-    "of a normal patch carries {p31_shares[gaussian noise][top normal]:.1%} of its mass, that of an anomalous patch "
-    "{p31_shares[gaussian noise][top anomalous]:.1%}; under contrast it is {p31_shares[contrast][top normal]:.1%} and "
-    "{p31_shares[contrast][top anomalous]:.1%}."
-)
+ledger.say("The second column repeats the first, as it must (largest relative difference {p31_marginal:.0e}, which is rounding). The third is a little lower. No anomalous patch has lost its last link: the fewest is {p31_fewest_real}. And the premise? Under noise the strongest link of a normal patch carries {p31_shares[gaussian noise][top normal]:.1%} of its mass, that of an anomalous patch {p31_shares[gaussian noise][top anomalous]:.1%}; under contrast it is {p31_shares[contrast][top normal]:.1%} and {p31_shares[contrast][top anomalous]:.1%}.")  # fmt: skip
 
 # %% [markdown]
 # ## Verdict
 #
-# The claim speaks of *the* plan and not of each corruption: a seed's margin is the relative drop from the continuous share to the discrete one, averaged over the four (page 30 has the
-# rule); the card has them one by one. A tenth of the largest drop that counting allows would be negligible.
+# The claim speaks of *the* plan and not of each corruption: a seed's margin is the relative drop from the continuous share to the discrete one, averaged over the four (page 30 has the rule); the card has them one by one. A tenth of the
+# largest drop that counting allows would be negligible.
 
 # %% tags=["hide-input"]
 real["drop"] = 1 - real["discrete"] / real["continuous"]
@@ -554,16 +519,14 @@ ledger.verdict(
 
 # %% tags=["remove-input"]
 ledger.say(
-    "Eq. 6 changes the share by {p31_mean_drop[0]:.1f} % of itself on average, downwards, with an interval from {p31_mean_drop[1]:+.1f} to {p31_mean_drop[2]:+.1f}; under noise alone the drop is "
-    "{p31_drop_by_corruption[gaussian noise][0]:.1f} [{p31_drop_by_corruption[gaussian noise][1]:.1f}, {p31_drop_by_corruption[gaussian noise][2]:.1f}]. {p31_largest_possible:.0f} % would be the most that counting allows. "
+    "Eq. 6 changes the share by {p31_mean_drop[0]:.1f} % of itself on average, downwards, with an interval from {p31_mean_drop[1]:+.1f} to {p31_mean_drop[2]:+.1f}; under noise alone the drop is {p31_drop_by_corruption[gaussian noise][0]:.1f} [{p31_drop_by_corruption[gaussian noise][1]:.1f}, {p31_drop_by_corruption[gaussian noise][2]:.1f}]. {p31_largest_possible:.0f} % would be the most that counting allows. "
     '"Substantially reduce", says the paper; but it does not give the ratio of patches to entries, on which this depends.'
 )
 
 # %% [markdown]
 # ## What it depends on
 #
-# The bound says: the more memory entries there are per patch, the more votes against. And $\epsilon$ decides how much of the plan there is to discard.
-# Same pictures, one corruption, other sizes of memory and other $\epsilon$; up is better.
+# The bound says: the more memory entries there are per patch, the more votes against. And $\epsilon$ decides how much of the plan there is to discard. Same pictures, one corruption, other sizes of memory and other $\epsilon$; up is better.
 
 # %%
 n_swept = pick(scale, smoke=1, laptop=4)
@@ -613,18 +576,16 @@ plotting.show(
 ledger.say(
     f"Between {sizes[0]} and {sizes[-1]} entries the bound rises steadily and the drop does not follow it: "
     "{p31_drop_by_size[0]:+.1f} % and "
-    f"{{p31_drop_by_size[{len(sizes) - 1}]:+.1f}} %, with few anomalous patches and as many accidents. "
-    f"From $\\epsilon$ = {epsilons[0]:g} to {epsilons[-1]:g} it goes from {{p31_drop_by_epsilon[0]:+.1f}} % to {{p31_drop_by_epsilon[{len(epsilons) - 1}]:+.1f}} %: "
+    f"{{p31_drop_by_size[{len(sizes) - 1}]:+.1f}} %, with few anomalous patches and as many accidents. From $\\epsilon$ = {epsilons[0]:g} to {epsilons[-1]:g} it goes from {{p31_drop_by_epsilon[0]:+.1f}} % to {{p31_drop_by_epsilon[{len(epsilons) - 1}]:+.1f}} %: "
     "perhaps because the columns of a softer plan choose among the patches in the thick of it. A constant that the paper does not give decides the sign."
 )
 
 # %% [markdown]
 # ## Paper against code
 #
-# The authors' code is not public, so this is paper against ours. The paper leaves open ε, the number of Sinkhorn iterations and $N_M$; whether Eq. 6 is a sum or a mean; and how
-# ties are broken (ours all count, so that the result does not depend on the order of patches). The paper writes $\sum_i \gamma_{ij^*} = 1/N_M$ where it explains why an anomalous patch is always
-# assigned: by its own Eq. 4 the sum over *target* patches is the memory's marginal, so the index should be the other one; the argument survives. And the sentence
-# that discretisation "may eliminate weak assignments that often appear on anomalous patches" is true of weak links, not of patches: each keeps its strongest.
+# The authors' code is not public, so this is paper against ours. The paper leaves open ε, the number of Sinkhorn iterations and $N_M$; whether Eq. 6 is a sum or a mean; and how ties are broken (ours all count, so that the result does not
+# depend on the order of patches). The paper writes $\sum_i \gamma_{ij^*} = 1/N_M$ where it explains why an anomalous patch is always assigned: by its own Eq. 4 the sum over *target* patches is the memory's marginal, so the index should be
+# the other one; the argument survives. And the sentence that discretisation "may eliminate weak assignments that often appear on anomalous patches" is true of weak links, not of patches: each keeps its strongest.
 #
 # ## What it costs
 #
@@ -664,14 +625,12 @@ ledger.say(
 # %% [markdown]
 # ## Exercise
 #
-# Change Eq. 6 so that an anomalous patch *can* be cut loose: keep an entry only if it is the largest of its row **and** of its column. What is the share then,
-# on the plane and on the last batch? What does it cost?
+# Change Eq. 6 so that an anomalous patch *can* be cut loose: keep an entry only if it is the largest of its row **and** of its column. What is the share then, on the plane and on the last batch? What does it cost?
 
 # %% [markdown]
 # ### Solution
 #
-# Mutual best friends: at most $m$ links, and a patch that nobody in the memory chooses has none. The share can fall to zero; the price is that most normal
-# patches go free as well, so that a step learns from fewer of them.
+# Mutual best friends: at most $m$ links, and a patch that nobody in the memory chooses has none. The share can fall to zero; the price is that most normal patches go free as well, so that a step learns from fewer of them.
 
 
 # %% tags=["hide-input"]

@@ -9,12 +9,11 @@
 # %% [markdown]
 # # TTAD: assignment counts
 #
-# A memory entry looks for its partner among the patches of today's pictures. How often does it fall for a defect, and does it
-# help to show it the same pictures upside down?
+# A memory entry looks for its partner among the patches of today's pictures. How often does it fall for a defect, and does it help to show it the same pictures upside down?
 #
-# *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.4 and 4.4,
-# Figure 5. One claim is tested, in two halves. **ttad-14**: augmenting the target lowers the share of anomalous patches among the assignments (measured), and merely copying it lowers it
-# less (it cannot lower it at all: shown). The paper prints 123, 114 and 79 assignments "out of 2,090" for one class and one corruption, and names neither. Our data are others.
+# *Test-Time Training for Out-of-Distribution Industrial Anomaly Detection via Robust Distribution Alignment* (TTAD), Sections 3.4 and 4.4, Figure 5. One claim is tested, in two halves. **ttad-14**: augmenting the target lowers the share of
+# anomalous patches among the assignments (measured), and merely copying it lowers it less (it cannot lower it at all: shown). The paper prints 123, 114 and 79 assignments "out of 2,090" for one class and one corruption, and names neither.
+# Our data are others.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
@@ -49,9 +48,8 @@ BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 # %% [markdown]
 # ## What is counted?
 #
-# Equation 6 links a target patch $i$ and a memory entry $j$ when $\gamma^*_{ij}$ is the largest of its row or of its column. With $n$ patches
-# and $m$ entries that makes $n$ row links, one a patch, and $m$ column links, one an entry; some are both. The paper counts *assignments to anomaly samples* out of 2,090 "samples in the target domain memory bank".
-# Which count has the same denominator whether or not the target has been augmented?
+# Equation 6 links a target patch $i$ and a memory entry $j$ when $\gamma^*_{ij}$ is the largest of its row or of its column. With $n$ patches and $m$ entries that makes $n$ row links, one a patch, and $m$ column links, one an entry; some
+# are both. The paper counts *assignments to anomaly samples* out of 2,090 "samples in the target domain memory bank". Which count has the same denominator whether or not the target has been augmented?
 
 # %% tags=["hide-input"]
 MODES = {"none": "none", "copy": "direct_copy", "flips": "data_augmentation"}
@@ -89,18 +87,17 @@ plotting.table(
 )
 
 # %% [markdown]
-# The total is the same three times. The number of patches triples with two more views, and with it the number of row links; what stays is the number
-# of memory entries. So the count that fits is the **column count**: *how many memory entries have an anomalous patch as their best partner*. We report it first, and the share of
-# all links of Eq. 6, which is what the loss feels, beside it.
+# The total is the same three times. The number of patches triples with two more views, and with it the number of row links; what stays is the number of memory entries. So the count that fits is the **column count**: *how many memory
+# entries have an anomalous patch as their best partner*. We report it first, and the share of all links of Eq. 6, which is what the loss feels, beside it.
 #
 # Two things are known before anything is measured.
 #
-# **Copying is no augmentation.** With every patch there $k$ times, the plan of Eq. 5 is the old plan, $k$ times, each entry divided by $k$: row and column
-# constraints are met, and the objective orders as before. The best partner of a memory entry is then a *set of copies of the same patch*. It is anomalous exactly when it was. A strict *"copying lowers the count"* cannot be
-# true of the converged plan; it can only come from how ties are broken, from another batch, or from an unfinished loop.
+# **Copying is no augmentation.** With every patch there $k$ times, the plan of Eq. 5 is the old plan, $k$ times, each entry divided by $k$: row and column constraints are met, and the objective orders as before. The best partner of a
+# memory entry is then a *set of copies of the same patch*. It is anomalous exactly when it was. A strict *"copying lowers the count"* cannot be true of the converged plan; it can only come from how ties are broken, from another batch, or
+# from an unfinished loop.
 #
-# **Links are diluted towards the prevalence.** Let a share $p$ of the patches be anomalous. Row links hold anomalous patches in the share $p$, always. More views mean more row links for the same
-# number of column links, so the share of all links moves towards $p$. If Eq. 6 had got below $p$ (page 31), augmentation brings it back *up*.
+# **Links are diluted towards the prevalence.** Let a share $p$ of the patches be anomalous. Row links hold anomalous patches in the share $p$, always. More views mean more row links for the same number of column links, so the share of all
+# links moves towards $p$. If Eq. 6 had got below $p$ (page 31), augmentation brings it back *up*.
 
 # %%
 rng = torch.Generator().manual_seed(seed)
@@ -114,16 +111,13 @@ same = int((thrice.argmax(0) % 17 == once.argmax(0)).sum())
 ledger.record("p32_copy_same_partner", same)
 
 # %% tags=["remove-input"]
-ledger.say(
-    "On a small example (17 patches, 13 entries) the plan of three copies agrees with three copies of the plan to {p32_copy_error:.0e} of its largest entry, "
-    "and {p32_copy_same_partner} of 13 memory entries keep their partner."
-)
+ledger.say("On a small example (17 patches, 13 entries) the plan of three copies agrees with three copies of the plan to {p32_copy_error:.0e} of its largest entry, and {p32_copy_same_partner} of 13 memory entries keep their partner.")  # fmt: skip
 
 # %% [markdown]
 # ## Pictures, views, patches
 #
-# Monocrystalline solar cells with planted cuts, holes and contaminations, as on pages 30 and 31, ten in a batch; at `scale="paper"` ten of a class of MVTec AD. Augmenting adds two views of each picture, drawn from its seven turned and mirrored versions; copying
-# adds the picture itself twice. A patch is anomalous if a quarter of its pixels is marked; masks turn along with the pictures.
+# Monocrystalline solar cells with planted cuts, holes and contaminations, as on pages 30 and 31, ten in a batch; at `scale="paper"` ten of a class of MVTec AD. Augmenting adds two views of each picture, drawn from its seven turned and
+# mirrored versions; copying adds the picture itself twice. A patch is anomalous if a quarter of its pixels is marked; masks turn along with the pictures.
 
 # %%
 side = pick(scale, smoke=64, laptop=128, paper=224)
@@ -200,8 +194,8 @@ if scale != "paper":
 # %% [markdown]
 # ## Counting
 #
-# Everything at severity 5. For each plan: the column count, the share of all links, the prevalence, and the number of *different* anomalous patches that some memory
-# entry has chosen. Copies are computed as what they are, more rows in the cost matrix, without using the argument above.
+# Everything at severity 5. For each plan: the column count, the share of all links, the prevalence, and the number of *different* anomalous patches that some memory entry has chosen. Copies are computed as what they are, more rows in the
+# cost matrix, without using the argument above.
 
 
 # %%
@@ -263,8 +257,7 @@ plotting.table(
 )
 
 # %% [markdown]
-# Figure 5 as bars, and the same for each corruption here. The dotted line is the prevalence: where the bars would stand if memory entries chose blindly. Below it, they shun defects; above, they
-# prefer them.
+# Figure 5 as bars, and the same for each corruption here. The dotted line is the prevalence: where the bars would stand if memory entries chose blindly. Below it, they shun defects; above, they prefer them.
 
 # %% tags=["hide-input"]
 per = counts.groupby(["corruption", "augmentation"], sort=False)["column share"]
@@ -329,20 +322,14 @@ ledger.record("p32_copy_differs", int((flipped["none"] != flipped["copy"]).sum()
 ledger.record("p32_plans", len(flipped))
 
 # %% tags=["remove-input"]
-ledger.say(
-    "Copying changed the column count in {p32_copy_differs} of {p32_plans} plans. Augmentation changed the column share by "
-    "{p32_differences[none less flips, columns][0]:+.2f} points in the direction of the claim "
-    "[{p32_differences[none less flips, columns][1]:+.2f}, {p32_differences[none less flips, columns][2]:+.2f}]. By the share of links it is "
-    "{p32_differences[none less flips, links][0]:+.2f} [{p32_differences[none less flips, links][1]:+.2f}, "
-    "{p32_differences[none less flips, links][2]:+.2f}]: dilution, as counted above."
-)
+ledger.say("Copying changed the column count in {p32_copy_differs} of {p32_plans} plans. Augmentation changed the column share by {p32_differences[none less flips, columns][0]:+.2f} points in the direction of the claim [{p32_differences[none less flips, columns][1]:+.2f}, {p32_differences[none less flips, columns][2]:+.2f}]. By the share of links it is {p32_differences[none less flips, links][0]:+.2f} [{p32_differences[none less flips, links][1]:+.2f}, {p32_differences[none less flips, links][2]:+.2f}]: dilution, as counted above.")  # fmt: skip
 
 # %% [markdown]
 # ## Verdict
 #
-# The claim is a chain, share(none) > share(copy) > share(augmentation), and a claim is judged once. Its first link is refuted by the identity above, copies leave the plan as it was, and so the second
-# link is share(none) > share(augmentation): that half is measured, and gives the word. A seed's margin is a mean over the four corruptions. The smallest effect that would matter was fixed before
-# the run: the step that the paper prints for copying, which by the identity is an accident.
+# The claim is a chain, share(none) > share(copy) > share(augmentation), and a claim is judged once. Its first link is refuted by the identity above, copies leave the plan as it was, and so the second link is share(none) >
+# share(augmentation): that half is measured, and gives the word. A seed's margin is a mean over the four corruptions. The smallest effect that would matter was fixed before the run: the step that the paper prints for copying, which by the
+# identity is an accident.
 
 # %% tags=["hide-input"]
 unchanged = int((flipped["none"] == flipped["copy"]).sum())
@@ -362,8 +349,8 @@ ledger.verdict(
 # %% [markdown]
 # ## Paper against code
 #
-# The authors' code is not public. The counts of the paper come from one class, one corruption and, as far as we can tell, one run. How large an accident can be is seen from a binomial: if each of 2,090 entries
-# chose independently with the printed share, how far apart would two runs lie?
+# The authors' code is not public. The counts of the paper come from one class, one corruption and, as far as we can tell, one run. How large an accident can be is seen from a binomial: if each of 2,090 entries chose independently with the
+# printed share, how far apart would two runs lie?
 
 # %%
 share = paper["percent"] / 100
@@ -375,11 +362,7 @@ ledger.record("p32_z", {"copy": float(z[1]), "flips": float(z[2])})
 ledger.record("p32_noise", float(noise[0]))
 
 # %% tags=["remove-input"]
-ledger.say(
-    "The standard deviation would be about {p32_noise:.0f} entries. The step from 123 to 114, printed for copying, is {p32_z[copy]:.1f} standard deviations of such a difference, "
-    "nothing at all; the step to 79, for augmentation, is {p32_z[flips]:.1f}. (The choices of entries are not independent: neighbours choose the same "
-    "patch, so the true spread is larger.)"
-)
+ledger.say("The standard deviation would be about {p32_noise:.0f} entries. The step from 123 to 114, printed for copying, is {p32_z[copy]:.1f} standard deviations of such a difference, nothing at all; the step to 79, for augmentation, is {p32_z[flips]:.1f}. (The choices of entries are not independent: neighbours choose the same patch, so the true spread is larger.)")  # fmt: skip
 
 # %% [markdown]
 # ## What it costs
@@ -423,14 +406,12 @@ ledger.say(
 # %% [markdown]
 # ## Exercise
 #
-# If it is not the views, what would lower the count? Try a larger $\epsilon$, and try leaving the plan out altogether: let every memory entry choose its nearest patch.
-# Which memory entries choose a defect then?
+# If it is not the views, what would lower the count? Try a larger $\epsilon$, and try leaving the plan out altogether: let every memory entry choose its nearest patch. Which memory entries choose a defect then?
 
 # %% [markdown]
 # ### Solution
 #
-# The nearest patch is the limit of no column competition at all: Sinkhorn's row scaling makes a popular patch expensive, so that some entries have to take the second best; without it nobody must. On the
-# last batch:
+# The nearest patch is the limit of no column competition at all: Sinkhorn's row scaling makes a popular patch expensive, so that some entries have to take the second best; without it nobody must. On the last batch:
 
 # %% tags=["hide-input"]
 z, b = targets["none"]

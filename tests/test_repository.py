@@ -119,7 +119,6 @@ LONGER = {
     "12_reference_selection",
     "13_results",
     "14_maps",
-    "30_what_a_shift_does",
     "31_three_alignments",
 }
 
