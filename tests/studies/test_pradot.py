@@ -9,7 +9,7 @@ import torch
 from otad.publish import root
 from otad.studies import load, pradot_ablations, pradot_results, scoring
 
-NAMES = ("pradot_ablations", "pradot_code", "pradot_results")
+NAMES = ("pradot_ablations", "pradot_code", "pradot_prototypes", "pradot_results", "pradot_transport")
 
 
 def _text(cell):
