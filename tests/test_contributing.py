@@ -103,17 +103,6 @@ def test_the_new_method_is_on_the_scoreboard(followed):
     assert "<th>MeanColour</th>" in shown
 
 
-def test_the_scoreboard_has_every_method_or_says_why_not(followed):
-    page = (followed[0] / "notebooks" / "04_scoreboard.py").read_text(encoding="utf-8")
-    contestants, rest = page.partition("CONTESTANTS = {")[2].split("\n}\n", 1)
-    missing = rest.partition("methods of the package are missing.")[2].partition("# ## ")[0]
-    table = (followed[0] / "src" / "otad" / "methods" / "__init__.py").read_text(encoding="utf-8")
-    names = re.findall(r'^    "(\w+)": "otad\.', table, re.MULTILINE)
-    assert "MeanColour" in names
-    for name in names:
-        assert f"methods.{name}(" in contestants or re.search(rf"\b{name}\b", missing), name
-
-
 def test_the_new_claim_is_in_the_ledger_and_no_number_of_the_papers_has_changed(followed):
     papers, _, own = run(followed[0], "-c", SHOW_LEDGER).partition("## Claims of our own")
     assert "<tr id='own-99'>" in own

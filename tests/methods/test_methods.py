@@ -1,5 +1,6 @@
 """Every method is found by its name alone, and nothing else is imported on the way."""
 
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 import otad.methods
 from otad.methods import METHODS
+from otad.publish import root
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -16,6 +18,14 @@ def test_a_method_is_found_by_its_name(name):
     assert found.__module__ == METHODS[name]
     assert callable(found.score)
     assert name in dir(otad.methods)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_on_the_scoreboard_or_the_page_says_why_not(name):
+    page = (root() / "notebooks" / "04_scoreboard.py").read_text(encoding="utf-8")
+    contestants, rest = page.partition("CONTESTANTS = {")[2].split("\n}\n", 1)
+    missing = rest.partition("methods of the package are missing.")[2].partition("# ## ")[0]
+    assert f"methods.{name}(" in contestants or re.search(rf"\b{name}\b", missing)
 
 
 def test_an_unknown_method_is_told_from_those_that_are_there():
