@@ -157,7 +157,7 @@ ledger.say("FCA grows with $N^{{{p15_fca_N:.2f}}}$ where 1 is promised, FCA + KN
 
 # %% tags=["timing"]
 def standing(x, y, order):
-    """Share of the time at the sweep's middle that does not grow with the order; between 0 and 1."""
+    """Share of the time at the sweep's middle that does not grow with the order."""
     design = np.stack([np.ones_like(y), order / order.max()], axis=1)
     constant, growing = np.linalg.lstsq(design / y[:, None], np.ones_like(y))[0]
     total = constant + growing * order[len(order) // 2] / order.max()

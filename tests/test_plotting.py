@@ -89,10 +89,18 @@ def test_maps_have_a_scale_a_picture_where_it_is_given_and_notes_below(two):
 
 def test_more_than_five_maps_go_to_the_next_line(two):
     images, masks, maps = two
-    fig = plotting.maps(images, masks, {str(k): maps for k in range(4)})
+    fig = plotting.maps(images, masks, {str(k): maps for k in range(5)})
     assert len(fig.axes) == 2 * 2 * 5
-    assert len(_limits(fig)) == 8
+    assert len(_limits(fig)) == 10
     assert fig.get_figwidth() <= plotting.WIDTH
+    plt.close(fig)
+
+
+def test_the_mask_is_left_out_where_that_saves_a_line(two):
+    images, masks, maps = two
+    fig = plotting.maps(images, masks, {str(k): maps for k in range(4)})
+    assert [ax.get_title().split()[0] for ax in fig.axes[:5]] == ["image", "0", "1", "2", "3"]
+    assert len(fig.axes) == 2 * 5
     plt.close(fig)
 
 

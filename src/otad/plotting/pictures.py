@@ -53,6 +53,7 @@ def maps(
 ) -> Figure:
     """Draw for each image: the image with the mask's outline, the mask, and the map of each method; what exceeds a line goes to the next.
 
+    Where it saves a line the mask is left out: its outline is there.
     images (N,3,H,W), masks (N,H,W), methods: name to maps (N,H,W). Each method has one colour scale over all images, so that a good
     image looks good; its ends stand under its name. notes: name to a text under each of its maps. scales: name to (low, high), or to
     one such pair an image where images are of different kinds.
@@ -60,8 +61,9 @@ def maps(
     pictures, truth = _array(images), _array(masks)
     arrays = {name: _array(m) for name, m in methods.items()}
     ends = {name: _ends(array, (scales or {}).get(name)) for name, array in arrays.items()}
-    columns = min(ACROSS, 2 + len(arrays))
-    lines = -(-(2 + len(arrays)) // columns)  # an image
+    lines = -(-(1 + len(arrays)) // ACROSS)  # an image
+    lead = 2 if 2 + len(arrays) <= lines * ACROSS else 1
+    columns = min(ACROSS, lead + len(arrays))
     side = min(WIDTH / columns, 2.2)
     height = side * pictures.shape[-2] / pictures.shape[-1] + (0.2 if notes else 0.05)
     above = 0.45 * (len(pictures) * lines if lines > 1 else 1)  # names
@@ -76,8 +78,8 @@ def maps(
         ax.axis("off")
     for i, axes in enumerate(grid.reshape(len(pictures), -1)):
         named = i == 0 or lines > 1
-        _first(axes, pictures[i], truth[i], titles[i] if titles else "", named)
-        for ax, (name, array) in zip(axes[2:], arrays.items(), strict=False):
+        _first(axes[:lead], pictures[i], truth[i], titles[i] if titles else "", named)
+        for ax, (name, array) in zip(axes[lead:], arrays.items(), strict=False):
             low, high = ends[name][i]
             title = f"{name}\n{low:.2g} to {high:.2g}" if np.ptp(ends[name], axis=0).max() == 0 else name
             ax.axis("on")
@@ -136,14 +138,15 @@ def _ends(array: np.ndarray, scale: Any) -> np.ndarray:
 
 
 def _first(axes: Any, picture: np.ndarray, mask: np.ndarray, title: str, named: bool) -> None:
-    """Draw the image with its outline, and the mask."""
-    for ax, name in zip(axes[:2], ("image", "mask"), strict=True):
+    """Draw the image with its outline, and the mask if there is a place for it."""
+    for ax, name in zip(axes, ("image", "mask"), strict=False):
         ax.axis("on")
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
         ax.set_title(name if named else "", fontsize=10)
     _picture(axes[0], picture, mask)
-    axes[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
+    for ax in axes[1:]:
+        ax.imshow(mask, cmap="gray", vmin=0, vmax=1)
     axes[0].set_ylabel(title, fontsize=10)
 
 
