@@ -21,6 +21,7 @@ seed = 100  # the first of the verdict's seeds: smaller ones were used up in cho
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
+import os
 import time
 from functools import partial
 
@@ -30,32 +31,25 @@ import pandas as pd
 import torch
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
-from torch.nn import functional as F
 
 from otad import ledger, plotting
-from otad.data.readers import folders
 from otad.data.packaged import solar
 from otad.data.drawn.corruptions import KINDS, corrupt
-from otad.data.readers.locations import location
-from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
-from otad.methods.memory.ttad import (
-    TTAD,
-    assign,
-    distances,
-    gaussian,
-    gaussian_kl,
-    moment_gap,
-    transport_loss,
-    turn,
-)
+from otad.data.readers.locations import VARIABLE, location
+from otad.methods.memory.ttad import TTAD, assign, distances, gaussian, turn
+from otad.methods.memory.ttad import gaussian_kl, moment_gap, transport_loss
 from otad.metrics import image_auroc
 from otad.scale import device, pick
+from otad.studies.ttad_results import network
+from otad.studies.unadapted import anomalous, batch
 from otad.transport import hard_plan
 
 if scale == "paper":
     MVTEC = location("mvtec_ad", data_folder)
+    if data_folder:
+        os.environ[VARIABLE] = data_folder  # for the readers
 
-BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
+BLUE, RED = plotting.COLORS[:2]
 
 # %% [markdown]
 # ## A memory, a shift, and some outliers
@@ -123,6 +117,7 @@ def losses(memory):
     }
 
 
+# %%
 def descend(loss, target):
     """Aligned points after n_steps from the identity."""
     g = torch.ones(2, dtype=target.dtype, requires_grad=True)
@@ -154,29 +149,21 @@ def ellipse(ax, points, color):
     ax.plot(*drawn, color=color, lw=1.2)
 
 
-fig, axes = plt.subplots(
-    2, 3, figsize=(9, 6), layout="constrained", sharex=True, sharey=True
-)
+fig, axes = plt.subplots(2, 3, figsize=(plotting.WIDTH, 5.6), layout="constrained", sharex=True, sharey=True)  # fmt: skip
 for ax, (name, z) in zip(axes.flat, views.items(), strict=True):
     ax.scatter(*memory.T, s=22, color="0.72", label="memory")
     ax.scatter(*z[:n_normal].T, s=9, color=BLUE, label="target, normal")
-    ax.scatter(
-        *z[n_normal:].T, s=16, color=RED, marker="^", label="target, anomalous"
-    )
+    ax.scatter(*z[n_normal:].T, s=16, color=RED, marker="^", label="target, anomalous")  # fmt: skip
     if name in ("before", "moments", "KL"):
         ellipse(ax, memory, "0.5")
         ellipse(ax, z, BLUE)
     ax.set_title(name, fontsize=10)
     ax.set(xticks=[], yticks=[], aspect="equal")
     ax.spines[:].set_visible(False)
-handles, labels = axes[0, 0].get_legend_handles_labels()
-fig.legend(handles, labels, loc="outside lower center", ncols=3)
-plotting.show(
-    fig,
-    alt="Six panels of the same two clouds: before alignment the target lies to the lower right of the memory; after each of five "
-    "alignments it lies on or near it. Ellipses of fitted Gaussians are drawn for the first three panels. With moments and KL the normal points come to rest beside the memory, because the outliers count in the ellipse; with transport they lie on it.",
-    shows=["ttad Figure 2"],
+fig.legend(
+    *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3
 )
+plotting.show(fig, alt="Six panels of the same two clouds: before alignment the target lies to the lower right of the memory; after each of five alignments it lies on or near it. Ellipses of fitted Gaussians are drawn for the first three panels. With moments and KL the normal points come to rest beside the memory, because the outliers count in the ellipse; with transport they lie on it.", shows=["ttad Figure 2"])  # fmt: skip
 
 # %% [markdown]
 # In numbers, over fresh draws: how far the normal points end from where they ought to be (root mean square, on a cloud of radius 1.5), and how well the distance to the nearest memory entry (Eq. 2) tells outliers from normal points. The
@@ -240,9 +227,7 @@ def draw_links(ax, plan):
         ax.add_collection(LineCollection(lines, colors=colors, linewidths=0.8))
 
 
-fig, axes = plt.subplots(
-    1, 3, figsize=(9, 3.5), layout="constrained", sharex=True, sharey=True
-)
+fig, axes = plt.subplots(1, 3, figsize=(plotting.WIDTH, 3.3), layout="constrained", sharex=True, sharey=True)  # fmt: skip
 for ax, (kind, plan) in zip(axes, plans.items(), strict=True):
     draw_links(ax, plan)
     ax.scatter(*memory.T, s=14, color="0.6")
@@ -252,12 +237,7 @@ for ax, (kind, plan) in zip(axes, plans.items(), strict=True):
     ax.set_title(f"{kind}: {links} links", fontsize=10)
     ax.set(xticks=[], yticks=[], aspect="equal")
     ax.spines[:].set_visible(False)
-plotting.show(
-    fig,
-    alt="Three panels with lines between target points and memory entries. The continuous plan is a dense bundle; the Hungarian assignment "
-    "joins each memory entry to one point and leaves others free; the discrete plan keeps a few hundred lines, and every outlier still has at least one.",
-    shows=["ttad Figure 2"],
-)
+plotting.show(fig, alt="Three panels with lines between target points and memory entries. The continuous plan is a dense bundle; the Hungarian assignment joins each memory entry to one point and leaves others free; the discrete plan keeps a few hundred lines, and every outlier still has at least one.", shows=["ttad Figure 2"])  # fmt: skip
 
 # %% [markdown]
 # ## What Eq. 6 can and cannot do
@@ -281,14 +261,9 @@ def share(plan, bad):
 
 
 prevalence = float(outlier.double().mean())
-ledger.record(
-    "p31_plane_shares",
-    {
-        "prevalence": prevalence,
-        "floor": prevalence * len(target) / (len(target) + n_memory),
-    }
-    | {kind: share(plan, outlier) for kind, plan in plans.items()},
-)
+held = {kind: share(plan, outlier) for kind, plan in plans.items()}
+floor = prevalence * len(target) / (len(target) + n_memory)
+ledger.record("p31_plane_shares", {"prevalence": prevalence, "floor": floor} | held)
 ledger.record("p31_fewest_links", int(plans["discrete"][outlier].sum(1).min()))
 
 # %% tags=["remove-input"]
@@ -302,63 +277,16 @@ ledger.say("On the plane outliers are {p31_plane_shares[prevalence]:.2%} of the 
 # pictures from a class of MVTec AD.
 
 # %%
-side = pick(scale, smoke=64, laptop=128, paper=224)
-n_train = pick(scale, smoke=8, laptop=100, paper=300)
 n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
-n_good, n_each = pick(scale, smoke=(1, 1), laptop=(2, 3))  # 2 good, 8 defective
-PLANTED = ("cut", "hole", "contamination")
-ELSEWHERE = (
-    " Planted defects on solar cells, not MVTec AD." if scale != "paper" else ""
-)
-
-
-def network():
-    if scale == "paper":
-        return wide_resnet50_2(stages=(8, 16), device=device())
-    return efficientnet_lite0(stages=(8, 16), device=device())
-
-
-def batch(s):
-    """Clean training pictures, a test batch and its masks."""
-    if scale == "paper":  # a seed is a class, and ten of its test pictures
-        names = folders.categories(MVTEC)
-        data = folders.load(MVTEC, names[s % len(names)], size=side)
-        order = torch.randperm(
-            len(data.test), generator=torch.Generator().manual_seed(s)
-        )
-        bad = data.labels[order]
-        few = torch.cat([order[~bad][:2], order[bad][:8]])
-        return data.train.to(device()), data.test[few].to(device()), data.masks[few]
-    kinds = ["good"] * n_good + (list(PLANTED) * n_each)[: 10 - n_good]
-    data = solar.planted("mono", side, n_train, kinds, s, salt=31)
-    return data.train.to(device()), data.test.to(device()), data.masks
-
-
-def anomalous(masks):
-    """Patches (n,) of the map of stride 8, at least a quarter of whose pixels are marked."""
-    return F.avg_pool2d(masks[:, None].float(), 8).flatten() >= 0.25
-
-
-net = network()
-
-# %%
-train, images, masks = batch(seed)
+net = network(scale)
+train, images, masks = batch(scale, seed, 31)
 fitted = TTAD(net, n_memory=n_entries).fit(train)
 
 # %% tags=["hide-input"]
 shown = {"clean": images} | {kind: corrupt(images, kind, 5) for kind in KINDS}
 i = min(4, len(images) - 1)
-fig = plotting.gallery(
-    torch.stack([x[i] for x in shown.values()]),
-    titles=list(shown),
-    columns=5,
-    masks=masks[i : i + 1].expand(5, -1, -1),
-)
-plotting.show(
-    fig,
-    alt="A solar cell with an outlined planted defect, clean and under the four corruptions at severity 5: noise, blur, brightness and "
-    "contrast.",
-)
+fig = plotting.gallery(torch.stack([x[i] for x in shown.values()]), titles=list(shown), columns=5, masks=masks[i : i + 1].expand(5, -1, -1))  # fmt: skip
+plotting.show(fig, alt="A solar cell with an outlined planted defect, clean and under the four corruptions at severity 5: noise, blur, brightness and contrast.")  # fmt: skip
 
 # %% tags=["remove-input"]
 if scale != "paper":
@@ -399,30 +327,18 @@ plane_ax.plot([], [], color=BLUE, lw=0.8, label="link of Eq. 6")
 plane_ax.set(xticks=[], yticks=[])
 plane_ax.spines[:].set_visible(False)
 plane_ax.legend(fontsize=9, loc="upper left", bbox_to_anchor=(-0.08, 1.12), ncols=3)
-for y, text in (
-    (0.68, "network\nas it came"),
-    (0.25, "network\nγ, β of batch norm\nlearn"),
-):
+for y, text in ((0.68, "network\nas it came"), (0.25, "network\nγ, β of batch norm\nlearn")):  # fmt: skip
     box = {"boxstyle": "round,pad=0.5", "fc": "0.95", "ec": "black"}
     fig.text(0.38, y, text, ha="center", va="center", fontsize=10, bbox=box)
 for y, text in ((0.93, "clean, once"), (0.46, "shifted, at test time")):
     fig.text(0.02, y, text, fontsize=10, style="italic")
-for start, end, style in (
-    ((0.24, 0.68), (0.30, 0.68), "-"),
-    ((0.24, 0.25), (0.29, 0.25), "-"),
-    ((0.46, 0.68), (0.56, 0.62), "-"),
-    ((0.475, 0.28), (0.56, 0.36), "-"),
-    ((0.58, 0.10), (0.44, 0.13), ":"),
-):
-    arrow = {"arrowstyle": "->", "lw": 1.5, "ls": style}
+ARROWS = [((0.24, 0.68), (0.30, 0.68)), ((0.24, 0.25), (0.29, 0.25)), ((0.46, 0.68), (0.56, 0.62))]  # fmt: skip
+ARROWS += [((0.475, 0.28), (0.56, 0.36)), ((0.58, 0.10), (0.44, 0.13))]
+for k, (start, end) in enumerate(ARROWS):
+    arrow = {"arrowstyle": "->", "lw": 1.5, "ls": ":" if k == 4 else "-"}
     plane_ax.annotate("", end, start, "figure fraction", arrowprops=arrow)
 fig.text(0.5, 0.05, "gradient", fontsize=9, ha="center")
-plotting.show(
-    fig,
-    alt="A flow drawn with real parts. Above, clean solar cells pass the network as it came and become grey memory entries. Below, a brightened cell and two turned "
-    "views pass the network whose batch-norm parameters learn, and become blue patches, crowded into the bend of the grey ones and linked to them by thin lines. A dotted arrow leads from the links back to the network.",
-    shows=["ttad Figure 1"],
-)
+plotting.show(fig, alt="A flow drawn with real parts. Above, clean solar cells pass the network as it came and become grey memory entries. Below, a brightened cell and two turned views pass the network whose batch-norm parameters learn, and become blue patches, crowded into the bend of the grey ones and linked to them by thin lines. A dotted arrow leads from the links back to the network.", shows=["ttad Figure 1"])  # fmt: skip
 
 # %% [markdown]
 # For every seed (new cells, new damage, new memory, new noise) and each of the four corruptions at severity 5: the plan of Eq. 5, and Eq. 6 made of it. We keep the shares, and how strong the strongest link of a patch is, as a share of what
@@ -448,9 +364,10 @@ def measure(points, memory, bad, epsilon=EPSILON):
     }
 
 
+# %%
 rows = []
 for s in range(seed, seed + n_seeds):
-    train, images, masks = batch(s)
+    train, images, masks = batch(scale, s, 31)
     bad = anomalous(masks).to(device())
     ttad = TTAD(net, n_memory=n_entries, seed=s).fit(train)
     for kind in KINDS:
@@ -459,15 +376,15 @@ for s in range(seed, seed + n_seeds):
         rows.append(key | measure(points, ttad.memory_, bad))
 real = pd.DataFrame(rows)
 
-# %% tags=["hide-input"]
+# %%
 means = real.groupby("corruption", sort=False).mean(numeric_only=True)
 columns = ["prevalence", "continuous", "discrete", "extra"]
 shares = 100 * means[columns]
 shares.columns = [
-    "anomalous patches",
-    "of the continuous plan",
-    "of discrete links",
-    "of column-only links",
+    "anomalous (%)",
+    "of the plan (%)",
+    "of links (%)",
+    "of column-only (%)",
 ]
 strength = means[["top normal", "top anomalous"]]
 strength.columns = ["strongest link, normal", "strongest link, anomalous"]
@@ -475,11 +392,7 @@ ledger.record("p31_shares", means.T.to_dict(), tolerance=0.02)
 ledger.record("p31_fewest_real", int(real["fewest"].min()))
 marginal = float((real["continuous"] / real["prevalence"] - 1).abs().max())
 ledger.record("p31_marginal", marginal, below=1e-5)
-plotting.table(
-    shares.join(strength),
-    caption=f"Shares in percent, strongest link as a share of the patch's mass (median); mean over {n_seeds} seeds",
-    formats="{:.3f}",
-)
+plotting.table(shares.join(strength), caption=f"Shares in percent, strongest link as a share of the patch's mass (median); mean over {n_seeds} seeds", formats="{:.3f}")  # fmt: skip
 
 # %% tags=["remove-input"]
 ledger.say("The second column repeats the first, as it must (largest relative difference {p31_marginal:.0e}, which is rounding). The third is a little lower. No anomalous patch has lost its last link: the fewest is {p31_fewest_real}. And the premise? Under noise the strongest link of a normal patch carries {p31_shares[gaussian noise][top normal]:.1%} of its mass, that of an anomalous patch {p31_shares[gaussian noise][top anomalous]:.1%}; under contrast it is {p31_shares[contrast][top normal]:.1%} and {p31_shares[contrast][top anomalous]:.1%}.")  # fmt: skip
@@ -490,7 +403,7 @@ ledger.say("The second column repeats the first, as it must (largest relative di
 # The claim speaks of *the* plan and not of each corruption: a seed's margin is the relative drop from the continuous share to the discrete one, averaged over the four (page 30 has the rule); the card has them one by one. A tenth of the
 # largest drop that counting allows would be negligible.
 
-# %% tags=["hide-input"]
+# %%
 real["drop"] = 1 - real["discrete"] / real["continuous"]
 drops = (100 * real.groupby("seed")["drop"].mean()).tolist()
 mean_drop = ledger.t_interval(drops)
@@ -502,20 +415,15 @@ by_kind = {
     for kind, part in real.groupby("corruption", sort=False)
 }
 ledger.record("p31_drop_by_corruption", by_kind, tolerance=0.05)
-told = "; ".join(
-    f"{k} {v[0]:+.1f} [{v[1]:.1f}, {v[2]:.1f}]" for k, v in by_kind.items()
+told = "; ".join(f"{k} {v[0]:+.1f} [{v[1]:.1f}, {v[2]:.1f}]" for k, v in by_kind.items())  # fmt: skip
+elsewhere = (
+    " Planted defects on solar cells, not MVTec AD." if scale != "paper" else ""
 )
-ledger.verdict(
-    "ttad-15",
-    {"share of the continuous plan > of the discrete one": drops},
-    resampling="a seed draws the cells, the damage, the memory and the noise",
-    unit="% of the continuous share",
-    why=f"By corruption: {told}. "
-    "Every patch keeps the largest entry of its row, so at best the column-only links outvote the anomalous ones, "
-    f"which bounds the drop by m / (n + m) = {floor:.0f} %.{ELSEWHERE}",
-    smallest_effect=round(floor / 10, 1),
-    effect_reason="a tenth of the most that counting allows",
-)
+why = f"By corruption: {told}. Every patch keeps the largest entry of its row, so at best the column-only links outvote the anomalous ones, which bounds the drop by m / (n + m) = {floor:.0f} %.{elsewhere}"
+draws = "a seed draws the cells, the damage, the memory and the noise"
+drop = {"share of the continuous plan > of the discrete one": drops}
+tenth = "a tenth of the most that counting allows"
+ledger.verdict("ttad-15", drop, draws, "% of the continuous share", why, None, round(floor / 10, 1), tenth)  # fmt: skip
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -534,16 +442,13 @@ sizes = pick(scale, smoke=(20, 60), laptop=(125, 250, 500, 1000))
 epsilons = pick(scale, smoke=(0.05, 0.2), laptop=(0.02, 0.05, 0.1, 0.2))
 rows = []
 for s in range(seed, seed + n_swept):
-    train, images, masks = batch(s)
+    train, images, masks = batch(scale, s, 31)
     bad = anomalous(masks).to(device())
     ttad = TTAD(net, n_memory=max(sizes), seed=s).fit(train)
     points = ttad.patches(corrupt(images, "contrast", 5))
     settings = [(m, EPSILON) for m in sizes]
     settings += [(sizes[-2], e) for e in epsilons if e != EPSILON]
-    for (
-        m,
-        epsilon,
-    ) in settings:  # a coreset is built greedily: its head is the smaller one
+    for m, epsilon in settings:  # the head of a greedy coreset is the smaller one
         found = measure(points, ttad.memory_[:m], bad, epsilon)
         rows.append(found | {"m": m, "epsilon": epsilon, "n": len(bad)})
 swept = pd.DataFrame(rows)
@@ -551,12 +456,12 @@ swept["drop"] = 100 * (1 - swept["discrete"] / swept["continuous"])
 swept["most"] = 100 * swept["m"] / (swept["m"] + swept["n"])
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(8.5, 3), layout="constrained", sharey=True)
+fig, axes = plt.subplots(
+    1, 2, figsize=(plotting.WIDTH, 3), layout="constrained", sharey=True
+)
 by_size = swept[swept["epsilon"] == EPSILON].groupby("m")[["drop", "most"]].mean()
 by_epsilon = swept[swept["m"] == sizes[-2]].groupby("epsilon")["drop"].mean()
-axes[0].plot(
-    by_size.index, by_size["most"], ":", color="0.5", label="the most there can be"
-)
+axes[0].plot(by_size.index, by_size["most"], ":", color="0.5", label="the most there can be")  # fmt: skip
 axes[0].plot(by_size.index, by_size["drop"], "o-", color=BLUE, label="measured")
 axes[0].set(xlabel="memory entries m", ylabel="drop of the share (%)")
 axes[0].legend(fontsize=9)
@@ -566,11 +471,7 @@ axes[1].set_xticks(epsilons, [f"{e:g}" for e in epsilons])
 axes[1].minorticks_off()
 ledger.record("p31_drop_by_size", by_size["drop"].tolist(), tolerance=0.05)
 ledger.record("p31_drop_by_epsilon", by_epsilon.tolist(), tolerance=0.05)
-plotting.show(
-    fig,
-    alt="Left: drop of the anomalous share by discretisation against the number of memory entries, with the dotted bound above it. Right: the same "
-    "against the entropic weight.",
-)
+plotting.show(fig, alt="Left: drop of the anomalous share by discretisation against the number of memory entries, with the dotted bound above it. Right: the same against the entropic weight.")  # fmt: skip
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -600,18 +501,14 @@ for kind in ("continuous", "discrete", "hungarian"):
 start = time.perf_counter()
 transport_loss(points.requires_grad_(), ttad.memory_[: sizes[-2]], plan).backward()
 seconds["loss and gradient"] = time.perf_counter() - start
+dearer = seconds["plan, hungarian"] / seconds["plan, discrete"]
 ledger.record(
-    "p31_hungarian_over_discrete",
-    seconds["plan, hungarian"] / seconds["plan, discrete"],
-    timing=True,
-    bounds=(0.02, 200),
+    "p31_hungarian_over_discrete", dearer, timing=True, bounds=(0.02, 200)
 )
-plotting.table(
-    pd.DataFrame({"seconds": seconds}),
-    caption=f"{len(points)} patches, {sizes[-2]} entries; a plan takes {len(points) * sizes[-2] * 4 / 2**20:.1f} MiB",
-    formats="{:.3f}",
-    timing=True,
-)
+size = len(points) * sizes[-2] * 4 / 2**20
+said = f"{len(points)} patches, {sizes[-2]} entries; a plan takes {size:.1f} MiB"
+costs = pd.DataFrame({"seconds": seconds})
+plotting.table(costs, said, formats="{:.3f}", timing=True)
 
 # %% [markdown]
 # ## What we found
@@ -633,31 +530,22 @@ ledger.say(
 # Mutual best friends: at most $m$ links, and a patch that nobody in the memory chooses has none. The share can fall to zero; the price is that most normal patches go free as well, so that a step learns from fewer of them.
 
 
-# %% tags=["hide-input"]
+# %%
 def mutual(plan):
     best = plan == plan.amax(1, keepdim=True)
     return (best & (plan == plan.amax(0, keepdim=True))).to(plan.dtype)
 
 
-clouds = {
-    "plane": (plans["continuous"], outlier),
-    "cells, contrast": (
-        assign(points.detach(), ttad.memory_[: sizes[-2]], "continuous", EPSILON),
-        bad,
-    ),
-}
-rows = [
-    {
-        "clouds": name,
-        "rule": rule,
-        "links": int(plan.sum()),
-        "anomalous (%)": 100 * share(plan, who),
-    }
-    for name, (soft, who) in clouds.items()
-    for rule, plan in (("or (Eq. 6)", hard_plan(soft)), ("and", mutual(soft)))
-]
+last = assign(points.detach(), ttad.memory_[: sizes[-2]], "continuous", EPSILON)
+rows = {}
+for name, soft, who in (
+    ("plane", plans["continuous"], outlier),
+    ("cells", last, bad),
+):
+    for rule, plan in (("or (Eq. 6)", hard_plan(soft)), ("and", mutual(soft))):
+        links, held = int(plan.sum()), 100 * share(plan, who)
+        rows[f"{name}, {rule}"] = {"links": links, "anomalous (%)": held}
+table, said = pd.DataFrame(rows).T, "Largest of its row or column, largest of both"
 plotting.table(
-    pd.DataFrame(rows),
-    caption="Largest of its row or column, largest of both",
-    formats={"anomalous (%)": "{:.2f}"},
+    table.astype({"links": int}), said, formats={"anomalous (%)": "{:.2f}"}
 )

@@ -22,28 +22,31 @@ seed = 100  # the first of the verdict's seeds: smaller ones were used up in cho
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
+import os
 import time
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn import functional as F
 
 from otad import ledger, plotting
-from otad.data.readers import folders
 from otad.data.packaged import solar
 from otad.data.drawn.corruptions import KINDS, corrupt
-from otad.data.readers.locations import location
-from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
+from otad.data.readers.locations import VARIABLE, location
 from otad.methods.memory.ttad import TTAD, assign, draw_views, turn
-from otad.scale import device, pick
+from otad.scale import pick
+from otad.studies.ttad_results import network
+from otad.studies.unadapted import anomalous, batch
 from otad.transport import hard_plan
 
 if scale == "paper":
     MVTEC = location("mvtec_ad", data_folder)
+    if data_folder:
+        os.environ[VARIABLE] = data_folder  # for the readers
 
-BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
+ELSEWHERE = " Planted defects on solar cells, not MVTec AD." * (scale != "paper")
+BLUE, RED = plotting.COLORS[:2]
 
 # %% [markdown]
 # ## What is counted?
@@ -51,40 +54,24 @@ BLUE, RED, GREEN, PINK = plotting.COLORS[:4]
 # Equation 6 links a target patch $i$ and a memory entry $j$ when $\gamma^*_{ij}$ is the largest of its row or of its column. With $n$ patches and $m$ entries that makes $n$ row links, one a patch, and $m$ column links, one an entry; some
 # are both. The paper counts *assignments to anomaly samples* out of 2,090 "samples in the target domain memory bank". Which count has the same denominator whether or not the target has been augmented?
 
-# %% tags=["hide-input"]
+# %%
 MODES = {"none": "none", "copy": "direct_copy", "flips": "data_augmentation"}
 prose = ledger.numbers(paper="ttad", table="Prose Sec. 4.4")
 
 
-def printed(metric, mode):
-    hits = prose[
-        (prose["metric"] == metric)
-        & (prose["setting"] == f"target_aug={MODES[mode]}")
-    ]
-    return float(hits["number"].iloc[0])
+def printed(metric):
+    found = prose[prose["metric"] == metric].set_index("setting")["number"]
+    return [float(found[f"target_aug={word}"]) for word in MODES.values()]
 
 
-paper = pd.DataFrame(
-    [
-        {
-            "augmentation": mode,
-            "assignments": printed("n_assignments_to_anomalous", mode),
-            "percent": printed("percent_assignments_to_anomalous", mode),
-        }
-        for mode in MODES
-    ]
-)
+paper = pd.DataFrame({"augmentation": list(MODES)})
+paper["assignments"] = printed("n_assignments_to_anomalous")
+paper["percent"] = printed("percent_assignments_to_anomalous")
 paper["implied total"] = 100 * paper["assignments"] / paper["percent"]
 ledger.record("p32_printed", paper.set_index("augmentation").T.to_dict())
-plotting.table(
-    paper,
-    caption="Printed, and the total that count and percentage imply",
-    formats={
-        "assignments": "{:.0f}",
-        "percent": "{:.2f}",
-        "implied total": "{:.0f}",
-    },
-)
+said = "Printed, and the total that count and percentage imply"
+formats = {"assignments": "{:.0f}", "percent": "{:.2f}", "implied total": "{:.0f}"}
+plotting.table(paper, said, formats=formats)
 
 # %% [markdown]
 # The total is the same three times. The number of patches triples with two more views, and with it the number of row links; what stays is the number of memory entries. So the count that fits is the **column count**: *how many memory
@@ -120,31 +107,10 @@ ledger.say("On a small example (17 patches, 13 entries) the plan of three copies
 # mirrored versions; copying adds the picture itself twice. A patch is anomalous if a quarter of its pixels is marked; masks turn along with the pictures.
 
 # %%
-side = pick(scale, smoke=64, laptop=128, paper=224)
-n_train = pick(scale, smoke=8, laptop=100, paper=300)
 n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
 n_seeds = pick(scale, smoke=2, laptop=8)
 EPSILON, N_VIEWS = 0.05, 2
-PLANTED = ("cut", "hole", "contamination")
-ELSEWHERE = (
-    " Planted defects on solar cells, not MVTec AD." if scale != "paper" else ""
-)
-
-
-def batch(s):
-    """Clean training pictures, ten test pictures (two of them good) and their masks."""
-    if scale == "paper":  # a seed is a class, and ten of its test pictures
-        names = folders.categories(MVTEC)
-        data = folders.load(MVTEC, names[s % len(names)], size=side)
-        order = torch.randperm(
-            len(data.test), generator=torch.Generator().manual_seed(s)
-        )
-        bad = data.labels[order]
-        few = torch.cat([order[~bad][:2], order[bad][:8]])
-        return data.train.to(device()), data.test[few].to(device()), data.masks[few]
-    kinds = ["good"] * 2 + (list(PLANTED) * 3)[:8]
-    data = solar.planted("mono", side, n_train, kinds, s, salt=32)
-    return data.train.to(device()), data.test.to(device()), data.masks
+net = network(scale)
 
 
 def seen(pictures, views):
@@ -158,34 +124,15 @@ def seen(pictures, views):
     )
 
 
-def anomalous(masks):
-    """Patches (n,) of the map of stride 8, at least a quarter of whose pixels are marked."""
-    return F.avg_pool2d(masks[:, None].float(), 8).flatten() >= 0.25
-
-
-net = (
-    wide_resnet50_2(stages=(8, 16), device=device())
-    if scale == "paper"
-    else efficientnet_lite0(stages=(8, 16), device=device())
-)
-
 # %%
-train, images, masks = batch(seed)
+train, images, masks = batch(scale, seed, 32)
 views = draw_views(3, "flips", N_VIEWS, True, torch.Generator().manual_seed(seed))
 noisy = corrupt(images, "defocus blur", 3)[2:5]
 
 # %% tags=["hide-input"]
 order = [3 * v + i for i in range(3) for v in range(1 + N_VIEWS)]
-fig = plotting.gallery(
-    seen(noisy, views)[order][:6],
-    titles=["picture", "view", "view"] * 2,
-    columns=6,
-    masks=seen(masks[2:5], views)[order][:6],
-)
-plotting.show(
-    fig,
-    alt="Two blurred solar cells with an outlined defect, each followed by two of its turned or mirrored versions; the outline turns along.",
-)
+fig = plotting.gallery(seen(noisy, views)[order][:6], titles=["picture", "view", "view"] * 2, columns=6, masks=seen(masks[2:5], views)[order][:6])  # fmt: skip
+plotting.show(fig, alt="Two blurred solar cells with an outlined defect, each followed by two of its turned or mirrored versions; the outline turns along.")  # fmt: skip
 
 # %% tags=["remove-input"]
 if scale != "paper":
@@ -212,9 +159,10 @@ def count(points, memory, bad):
     }
 
 
+# %%
 rows = []
 for s in range(seed, seed + n_seeds):
-    train, images, masks = batch(s)
+    train, images, masks = batch(scale, s, 32)
     ttad = TTAD(net, n_memory=n_entries, seed=s).fit(train)
     for kind in KINDS:
         shifted = corrupt(images, kind, 5, seed=s)
@@ -236,7 +184,7 @@ for s in range(seed, seed + n_seeds):
             rows.append(key | count(z, ttad.memory_, b))
 counts = pd.DataFrame(rows)
 
-# %% tags=["hide-input"]
+# %%
 mean = counts.groupby("augmentation", sort=False).mean(numeric_only=True)
 ledger.record("p32_counts", mean.drop(columns="seed").T.to_dict(), tolerance=0.05)
 table = pd.DataFrame(
@@ -249,12 +197,8 @@ table = pd.DataFrame(
         "prevalence (%)": mean["prevalence"],
     }
 )
-plotting.table(
-    table,
-    caption=f"Printed out of 2,090, and here out of {n_entries}: mean over {n_seeds} seeds and four corruptions",
-    formats="{:.2f}",
-    shows=["ttad Figure 5"],
-)
+said = f"Printed out of 2,090, here out of {n_entries}: {n_seeds} seeds, four corruptions"
+plotting.table(table.rename_axis(None), said, ["ttad Figure 5"], "{:.2f}")
 
 # %% [markdown]
 # Figure 5 as bars, and the same for each corruption here. The dotted line is the prevalence: where the bars would stand if memory entries chose blindly. Below it, they shun defects; above, they prefer them.
@@ -263,20 +207,11 @@ plotting.table(
 per = counts.groupby(["corruption", "augmentation"], sort=False)["column share"]
 grid, spread = per.mean().unstack(), per.sem().unstack()
 COLOR = {"none": "0.55", "copy": plotting.COLORS[4], "flips": BLUE}
-fig, axes = plt.subplots(
-    1, 2, figsize=(9, 3.2), layout="constrained", width_ratios=[1, 2.6]
-)
+fig, axes = plt.subplots(1, 2, figsize=(plotting.WIDTH, 3.2), layout="constrained", width_ratios=[1, 2.6])  # fmt: skip
 for k, mode in enumerate(MODES):
     axes[0].bar(k, paper["percent"][k], color=COLOR[mode], width=0.7)
     place = np.arange(len(KINDS)) + 0.27 * (k - 1)
-    axes[1].bar(
-        place,
-        grid[mode],
-        yerr=spread[mode],
-        color=COLOR[mode],
-        width=0.25,
-        label=mode,
-    )
+    axes[1].bar(place, grid[mode], yerr=spread[mode], color=COLOR[mode], width=0.25, label=mode)  # fmt: skip
 axes[0].set_xticks(range(3), list(MODES))
 axes[0].set(title="printed", ylabel="entries with an\nanomalous partner (%)")
 axes[1].axhline(mean["prevalence"]["none"], ls=":", color="black", lw=1)
@@ -284,12 +219,7 @@ axes[1].set_xticks(range(len(KINDS)), list(KINDS))
 axes[1].set(title="here")
 handles, labels = axes[1].get_legend_handles_labels()
 fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=9)
-plotting.show(
-    fig,
-    alt="Bars of the share of memory entries whose best partner is anomalous. Printed: falling from none over copy to augmentation. Here, for each of "
-    "four corruptions: none and copy stand equally high, augmentation differs little from them compared with the error bars.",
-    shows=["ttad Figure 5"],
-)
+plotting.show(fig, alt="Bars of the share of memory entries whose best partner is anomalous. Printed: falling from none over copy to augmentation. Here, for each of four corruptions: none and copy stand equally high, augmentation differs little from them compared with the error bars.", shows=["ttad Figure 5"])  # fmt: skip
 
 # %% tags=["hide-input"]
 by_seed = counts.groupby(["seed", "augmentation"])[
@@ -310,11 +240,7 @@ ends = {
     for name, d in differences.items()
 }
 ledger.record("p32_differences", ends, tolerance=0.05)
-plotting.table(
-    pd.DataFrame(ends, index=["mean", "low", "high"]).T,
-    caption="Differences in points of share, 95 % intervals over seeds (positive = as claimed)",
-    formats="{:+.3f}",
-)
+plotting.table(pd.DataFrame(ends, index=["mean", "low", "high"]).T, caption="Differences in points of share, 95 % intervals over seeds (positive = as claimed)", formats="{:+.3f}")  # fmt: skip
 flipped = counts.pivot_table(
     index=["seed", "corruption"], columns="augmentation", values="columns"
 )
@@ -381,18 +307,13 @@ for name, looked in (
     hard_plan(assign(z, ttad.memory_, "continuous", EPSILON))
     end = time.perf_counter()
     seconds[name] = {"features (s)": middle - start, "plan (s)": end - middle}
-ledger.record(
-    "p32_views_cost",
-    sum(seconds["with two views"].values()) / sum(seconds["ten pictures"].values()),
-    timing=True,
-    bounds=(0.5, 30),
+few, many = (sum(spent.values()) for spent in seconds.values())
+ledger.record("p32_views_cost", many / few, timing=True, bounds=(0.5, 30))
+size = len(points) * n_entries * 4 / 2**20
+said = (
+    f"{len(points)} rows with views, {n_entries} entries: {size:.0f} MiB a matrix"
 )
-plotting.table(
-    pd.DataFrame(seconds).T,
-    caption=f"{len(points)} rows with views, {n_entries} entries: {len(points) * n_entries * 4 / 2**20:.0f} MiB a matrix",
-    formats="{:.2f}",
-    timing=True,
-)
+plotting.table(pd.DataFrame(seconds).T, said, formats="{:.2f}", timing=True)
 
 # %% [markdown]
 # ## What we found
@@ -413,21 +334,13 @@ ledger.say(
 #
 # The nearest patch is the limit of no column competition at all: Sinkhorn's row scaling makes a popular patch expensive, so that some entries have to take the second best; without it nobody must. On the last batch:
 
-# %% tags=["hide-input"]
+# %%
 z, b = targets["none"]
-cost = torch.cdist(z, ttad.memory_)
-rows = [
-    {
-        "partner": "nearest patch",
-        "entries with an anomalous partner": int(b[cost.argmin(0)].sum()),
-    }
-]
+rows = {"nearest patch": int(b[torch.cdist(z, ttad.memory_).argmin(0)].sum())}
 for epsilon in (0.01, 0.05, 0.2, 1.0):
     best = assign(z, ttad.memory_, "continuous", epsilon, max_iter=100).argmax(0)
-    rows.append(
-        {
-            "partner": f"plan, ε = {epsilon:g}",
-            "entries with an anomalous partner": int(b[best].sum()),
-        }
-    )
-plotting.table(pd.DataFrame(rows), caption=f"Out of {n_entries}, under {kind}")
+    rows[f"plan, ε = {epsilon:g}"] = int(b[best].sum())
+shown = pd.DataFrame({"entries with an anomalous partner": rows}).rename_axis(
+    "partner"
+)
+plotting.table(shown, f"Out of {n_entries}, under {kind}")
