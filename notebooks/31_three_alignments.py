@@ -160,9 +160,7 @@ for ax, (name, z) in zip(axes.flat, views.items(), strict=True):
     ax.set_title(name, fontsize=10)
     ax.set(xticks=[], yticks=[], aspect="equal")
     ax.spines[:].set_visible(False)
-fig.legend(
-    *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3
-)
+fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)  # fmt: skip
 plotting.show(fig, alt="Six panels of the same two clouds: before alignment the target lies to the lower right of the memory; after each of five alignments it lies on or near it. Ellipses of fitted Gaussians are drawn for the first three panels. With moments and KL the normal points come to rest beside the memory, because the outliers count in the ellipse; with transport they lie on it.", shows=["ttad Figure 2"])  # fmt: skip
 
 # %% [markdown]
@@ -186,17 +184,11 @@ for s in range(pick(scale, smoke=2, laptop=5)):
 plane = pd.DataFrame(rows).groupby(["alignment", "outliers"], sort=False).mean()
 
 # %% tags=["hide-input"]
-table = pd.DataFrame(
-    {
-        "off, no outliers": plane["off"].xs(0, level=1),
-        "off, with outliers": plane["off"].xs(n_outliers, level=1),
-        "AUROC of outliers": plane["AUROC"].xs(n_outliers, level=1),
-    }
-)
+off, seen = plane["off"].unstack(), plane["AUROC"].xs(n_outliers, level=1)
+table = {"off, no outliers": off[0], "off, with outliers": off[n_outliers]}
+table = pd.DataFrame(table | {"AUROC of outliers": seen}).loc[seen.index]
 ledger.record("p31_plane", table.T.to_dict(), tolerance=0.02)
 plotting.table(table, caption="On the plane, mean over draws", formats="{:.3f}")
-
-# %% tags=["remove-input"]
 ledger.say("Before, the outliers are *nearer* to the memory than the normal points are (AUROC {p31_plane[before][AUROC of outliers]:.2f}). Without outliers moments end {p31_plane[moments][off, no outliers]:.2f} from the truth, the discrete plan {p31_plane[discrete][off, no outliers]:.2f}. Add the outliers and moments are {p31_plane[moments][off, with outliers]:.2f} off, KL {p31_plane[KL][off, with outliers]:.2f}: a Gaussian has no way of saying *these do not belong to me*. Transport with the continuous plan is {p31_plane[continuous][off, with outliers]:.2f} off, with the Hungarian one {p31_plane[Hungarian][off, with outliers]:.2f}, with the discrete one {p31_plane[discrete][off, with outliers]:.2f}.")  # fmt: skip
 
 # %% [markdown]
@@ -216,10 +208,9 @@ plans = {
 # %% tags=["hide-input"]
 def draw_links(ax, plan):
     strongest = plan.max()
+    strong = plan > 0.02 * strongest
     for rows, color in ((~outlier, BLUE), (outlier, RED)):
-        i, j = torch.nonzero(
-            (plan > 0.02 * strongest) & rows[:, None], as_tuple=True
-        )
+        i, j = torch.nonzero(strong & rows[:, None], as_tuple=True)
         shade = (plan[i, j] / strongest).clamp(0.04, 1).numpy() * 0.6
         colors = np.tile(to_rgba(color), (len(i), 1))
         colors[:, 3] = shade
@@ -287,8 +278,6 @@ shown = {"clean": images} | {kind: corrupt(images, kind, 5) for kind in KINDS}
 i = min(4, len(images) - 1)
 fig = plotting.gallery(torch.stack([x[i] for x in shown.values()]), titles=list(shown), columns=5, masks=masks[i : i + 1].expand(5, -1, -1))  # fmt: skip
 plotting.show(fig, alt="A solar cell with an outlined planted defect, clean and under the four corruptions at severity 5: noise, blur, brightness and contrast.")  # fmt: skip
-
-# %% tags=["remove-input"]
 if scale != "paper":
     ledger.say(solar.NOTICE)
 
@@ -378,8 +367,7 @@ real = pd.DataFrame(rows)
 
 # %%
 means = real.groupby("corruption", sort=False).mean(numeric_only=True)
-columns = ["prevalence", "continuous", "discrete", "extra"]
-shares = 100 * means[columns]
+shares = 100 * means[["prevalence", "continuous", "discrete", "extra"]]
 shares.columns = [
     "anomalous (%)",
     "of the plan (%)",
@@ -426,10 +414,7 @@ tenth = "a tenth of the most that counting allows"
 ledger.verdict("ttad-15", drop, draws, "% of the continuous share", why, None, round(floor / 10, 1), tenth)  # fmt: skip
 
 # %% tags=["remove-input"]
-ledger.say(
-    "Eq. 6 changes the share by {p31_mean_drop[0]:.1f} % of itself on average, downwards, with an interval from {p31_mean_drop[1]:+.1f} to {p31_mean_drop[2]:+.1f}; under noise alone the drop is {p31_drop_by_corruption[gaussian noise][0]:.1f} [{p31_drop_by_corruption[gaussian noise][1]:.1f}, {p31_drop_by_corruption[gaussian noise][2]:.1f}]. {p31_largest_possible:.0f} % would be the most that counting allows. "
-    '"Substantially reduce", says the paper; but it does not give the ratio of patches to entries, on which this depends.'
-)
+ledger.say("Eq. 6 changes the share by {p31_mean_drop[0]:.1f} % of itself on average, downwards, with an interval from {p31_mean_drop[1]:+.1f} to {p31_mean_drop[2]:+.1f}; under noise alone the drop is {p31_drop_by_corruption[gaussian noise][0]:.1f} [{p31_drop_by_corruption[gaussian noise][1]:.1f}, {p31_drop_by_corruption[gaussian noise][2]:.1f}]. {p31_largest_possible:.0f} % would be the most that counting allows. " '"Substantially reduce", says the paper; but it does not give the ratio of patches to entries, on which this depends.')  # fmt: skip
 
 # %% [markdown]
 # ## What it depends on
@@ -456,9 +441,7 @@ swept["drop"] = 100 * (1 - swept["discrete"] / swept["continuous"])
 swept["most"] = 100 * swept["m"] / (swept["m"] + swept["n"])
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(
-    1, 2, figsize=(plotting.WIDTH, 3), layout="constrained", sharey=True
-)
+fig, axes = plt.subplots(1, 2, figsize=(plotting.WIDTH, 3), layout="constrained", sharey=True)  # fmt: skip
 by_size = swept[swept["epsilon"] == EPSILON].groupby("m")[["drop", "most"]].mean()
 by_epsilon = swept[swept["m"] == sizes[-2]].groupby("epsilon")["drop"].mean()
 axes[0].plot(by_size.index, by_size["most"], ":", color="0.5", label="the most there can be")  # fmt: skip
@@ -474,12 +457,7 @@ ledger.record("p31_drop_by_epsilon", by_epsilon.tolist(), tolerance=0.05)
 plotting.show(fig, alt="Left: drop of the anomalous share by discretisation against the number of memory entries, with the dotted bound above it. Right: the same against the entropic weight.")  # fmt: skip
 
 # %% tags=["remove-input"]
-ledger.say(
-    f"Between {sizes[0]} and {sizes[-1]} entries the bound rises steadily and the drop does not follow it: "
-    "{p31_drop_by_size[0]:+.1f} % and "
-    f"{{p31_drop_by_size[{len(sizes) - 1}]:+.1f}} %, with few anomalous patches and as many accidents. From $\\epsilon$ = {epsilons[0]:g} to {epsilons[-1]:g} it goes from {{p31_drop_by_epsilon[0]:+.1f}} % to {{p31_drop_by_epsilon[{len(epsilons) - 1}]:+.1f}} %: "
-    "perhaps because the columns of a softer plan choose among the patches in the thick of it. A constant that the paper does not give decides the sign."
-)
+ledger.say(f"Between {sizes[0]} and {sizes[-1]} entries the bound rises steadily and the drop does not follow it: " "{p31_drop_by_size[0]:+.1f} % and " f"{{p31_drop_by_size[{len(sizes) - 1}]:+.1f}} %, with few anomalous patches and as many accidents. From $\\epsilon$ = {epsilons[0]:g} to {epsilons[-1]:g} it goes from {{p31_drop_by_epsilon[0]:+.1f}} % to {{p31_drop_by_epsilon[{len(epsilons) - 1}]:+.1f}} %: " "perhaps because the columns of a softer plan choose among the patches in the thick of it. A constant that the paper does not give decides the sign.")  # fmt: skip
 
 # %% [markdown]
 # ## Paper against code
@@ -514,10 +492,7 @@ plotting.table(costs, said, formats="{:.3f}", timing=True)
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say(
-    "Does a discrete plan free itself of the anomalies? On solar cells under four corruptions the anomalous patches' share of the plan falls by {p31_mean_drop[0]:.1f} % of itself [{p31_mean_drop[1]:.1f}, {p31_mean_drop[2]:.1f}]; the rule itself allows no more than {p31_largest_possible:.0f} %.",
-    short=True,
-)
+ledger.say("Does a discrete plan free itself of the anomalies? On solar cells under four corruptions the anomalous patches' share of the plan falls by {p31_mean_drop[0]:.1f} % of itself [{p31_mean_drop[1]:.1f}, {p31_mean_drop[2]:.1f}]; the rule itself allows no more than {p31_largest_possible:.0f} %.", short=True)  # fmt: skip
 
 # %% [markdown]
 # ## Exercise

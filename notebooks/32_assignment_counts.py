@@ -319,10 +319,7 @@ plotting.table(pd.DataFrame(seconds).T, said, formats="{:.2f}", timing=True)
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say(
-    "How often does a memory entry choose a defect, and do turned views help? On solar cells {p32_counts[none][column share]:.2f} % of the assignments go to anomalous patches without views, {p32_counts[copy][column share]:.2f} % with mere copies and {p32_counts[flips][column share]:.2f} % with turned views; the patches themselves are anomalous in {p32_counts[none][prevalence]:.2f} %.",
-    short=True,
-)
+ledger.say("How often does a memory entry choose a defect, and do turned views help? On solar cells {p32_counts[none][column share]:.2f} % of the assignments go to anomalous patches without views, {p32_counts[copy][column share]:.2f} % with mere copies and {p32_counts[flips][column share]:.2f} % with turned views; the patches themselves are anomalous in {p32_counts[none][prevalence]:.2f} %.", short=True)  # fmt: skip
 
 # %% [markdown]
 # ## Exercise
