@@ -153,14 +153,13 @@ ledger.say("On the lattice the small-patch histogram reaches an AUROC of {p10_co
 
 # %%
 blame = rows[rows["picture"] == "lattice"]
-lines = {
-    f"pixel {metric}": {
+for metric in ("AUROC", "AP"):
+    lines = {
         method: part.pivot_table(index="seed", columns="level", values=metric)
         for method, part in blame.groupby("method", sort=False)
     }
-    for metric in ("AUROC", "AP")
-}
-plotting.curves(lines, "brightness of extra dots (regular: 0.6 to 1)", "score")
+    brightness = "brightness of the extra dots (regular: 0.6 to 1)"
+    plotting.curves({"": lines}, brightness, f"pixel {metric}")
 
 # %% tags=["hide-input"]
 at = blame.groupby(["level", "method"])["AP"].mean()

@@ -114,7 +114,6 @@ def test_every_page_is_in_the_table_of_contents_and_paired():
 LONGER = {
     "01_one_dimensional_transport",
     "03_data_and_features",
-    "11_patch_statistics_and_features",
     "12_reference_selection",
     "13_results",
     "14_maps",

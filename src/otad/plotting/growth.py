@@ -43,6 +43,9 @@ def growth(
         told.append(f"{label}: {', '.join(slopes)}")
         sizes = max((list(x) for x, *_ in lines.values()), key=len)
         ax.set(xscale="log", yscale="log", xlabel=label, ylabel=ylabel)
+        low, high = ax.get_ylim()
+        if high < 10 * low:  # room for two powers of ten on the axis
+            ax.set_ylim(low / 3, 3 * high)
         if max(sizes) < 100:
             ax.set_xticks(sizes, [f"{s:g}" for s in sizes])
             ax.minorticks_off()
