@@ -1,0 +1,86 @@
+"""FOCT's study: held-out seeds judge nothing, the stream is shuffled with all that belongs to it, and masks are what they are called."""
+
+import json
+
+import pytest
+import torch
+
+from otad.methods.memory.patchcore import patch_features
+from otad.studies import few_shot, foct_results
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+def test_every_cell_is_there_once_and_no_held_out_seed_is_judged(scale):
+    cells = foct_results.cells(scale)
+    assert len({json.dumps(c, sort_keys=True) for c in cells}) == len(cells)
+    judged = {c["seed"] for c in cells if c["what"] == "score"}
+    looked = {c["seed"] for c in cells if c["what"] != "score"}
+    assert min(judged) >= few_shot.FIRST_SEED > max(looked)
+
+
+def test_what_was_chosen_was_tried_and_kept_kinds_exist():
+    assert foct_results.CHOSEN.keys() == foct_results.TRIED.keys()
+    assert all(foct_results.CHOSEN[m] in values for m, (_, values) in foct_results.TRIED.items())
+    assert len({len(values) for _, values in foct_results.TRIED.values()}) == 1
+    for name, kinds in foct_results.KEPT.items():
+        assert set(kinds) <= set(few_shot.scenes.KINDS[name])
+
+
+@pytest.mark.parametrize("arena", ["aligned", "turned"])
+def test_a_stream_is_shuffled_and_labels_go_with_their_pictures(arena):
+    first, again, other = (
+        few_shot.task({"arena": arena, "class": "bottle", "seed": seed}, "smoke") for seed in (3, 3, 4)
+    )
+    assert torch.equal(first.queries, again.queries)
+    assert first.kinds != other.kinds
+    assert torch.equal(first.masks.flatten(1).any(1), first.labels)
+    assert [kind != "good" for kind in first.kinds] == first.labels.tolist()
+    assert first.foreground is not None
+    assert 0 < first.foreground.float().mean() < 1
+
+
+def test_planted_defects_of_turned_scenes_lie_mostly_on_the_object():
+    kinds = ["good", "hole", "contamination", "cut"]
+    data = few_shot.turned("bottle", 64, 2, kinds, 5)
+    zoom, wander = few_shot.ZOOM, few_shot.WANDER
+    place = few_shot.scenes.NAMES.index("bottle")
+    objects = torch.stack(
+        [few_shot.scenes.foreground("bottle", 64, [5, place, 77, 2 + i], zoom=zoom, wander=wander) for i in range(4)]
+    )  # fmt: skip
+    share = (data.masks & objects).sum((1, 2))[1:] / data.masks.sum((1, 2))[1:]
+    everywhere = objects[1:].float().mean()
+    assert share.mean() > 2 * everywhere
+    assert not data.masks[0].any()
+
+
+def test_masks_are_exact_inverted_random_or_none():
+    exact = torch.zeros(3, 17, 24, dtype=torch.bool)
+    exact[:, 3:9, 4:20] = True
+    assert few_shot.foreground_of("exact", exact, 0) is exact
+    assert torch.equal(few_shot.foreground_of("inverted", exact, 0), ~exact)
+    assert few_shot.foreground_of("none", exact, 0) is None
+    assert few_shot.foreground_of("random", None, 0) is None
+    drawn = [few_shot.foreground_of("random", exact, seed) for seed in (0, 0, 1)]
+    assert drawn[0].shape == exact.shape
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_sharpness_is_the_mean_distance_of_a_pair_of_the_shots_patches():
+    shots = torch.rand(2, 3, 13, 17, generator=torch.Generator().manual_seed(0))
+
+    def look(images):
+        return [patch_features([images], 3)]
+
+    points = look(shots)[0].movedim(1, -1).flatten(0, 2)
+    d = few_shot.sharpened(look, shots, 7.0)(3)(points, points)
+    assert float(d.mean()) == pytest.approx(7.0, rel=1e-4)
+
+
+def test_a_cell_has_a_row_a_method_and_number_of_shots():
+    cell = {"what": "score", "arena": "turned", "class": "bottle", "seed": 101}
+    assert len(foct_results.pictures(cell, "smoke").shots) == max(few_shot.SHOTS)
+    rows = list(foct_results.compute(cell, "smoke"))
+    found = [(row["shots"], row["method"]) for row in rows]
+    assert found == [(k, name) for k in few_shot.SHOTS for name in foct_results.names(k)]
+    assert all(0 <= row[m] <= 100 for row in rows for m in ("image", "image F1", "pixel", "pixel F1"))
