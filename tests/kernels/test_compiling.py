@@ -19,7 +19,8 @@ with warnings.catch_warnings(record=True) as told:
     from otad.kernels import lanes
 assert lanes.__file__.startswith({root!r}), lanes.__file__
 below = np.zeros((2, lanes.GROUP), np.int32)
-lanes._count_below(np.full(lanes.GROUP, 2.5), np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 9.0]]), below)
+references = np.array([[1.0, 2.0, 3.0, 1.0, 1.0, 1.0], [0.0, 0.0, 9.0, 0.0, 0.0, 0.0]])  # the second half does not count
+lanes._count_below(np.full(lanes.GROUP, 2.5), references, below)
 assert (below == 2).all(), below
 print(len(told), *[one.message for one in told])
 """
