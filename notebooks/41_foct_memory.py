@@ -36,7 +36,7 @@ BLUE, RED = plotting.COLORS[:2]
 
 # %% [markdown]
 # ## A stream of normal pictures
-# The turned scenes of page 42: the object is small and lies anywhere, as in the data for which the foreground was meant. The renderer knows where it is, in the shots and in the queries; a method sees the shots' masks alone.
+# Turned scenes: the object is small and lies anywhere, as in the data for which the foreground was meant. The renderer knows where it is, in the shots and in the queries; a method sees the shots' masks alone.
 
 # %%
 side = pick(scale, smoke=48, laptop=128)
