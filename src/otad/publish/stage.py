@@ -1,7 +1,9 @@
 """Lay out _build/src, the tree that jupyter-book reads: prose, executed notebooks, generated pages, MathJax."""
 
 import shutil
+from copy import deepcopy
 from importlib.metadata import files
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -63,21 +65,39 @@ def config(scale: str, cited: dict[str, str]) -> str:
 
 
 def for_sphinx(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Hand each picture's alt text to myst-nb, which reads it from its cell; one picture a cell.
+    """Hand each picture's alt text to myst-nb, which reads it from its cell: a cell with several pictures becomes several.
 
-    A picture without alt text, and a cell with two pictures, raise ValueError.
+    A picture without alt text raises ValueError.
     """
+    notebook.cells = [part for cell in notebook.cells for part in _one_picture_each(cell)]
     for cell in notebook.cells:
-        pictures = [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
-        if not pictures:
-            continue
-        alts = [o.metadata.get("image/png", {}).get("alt", "") for o in pictures]
-        if len(alts) > 1 or not alts[0]:
-            raise ValueError(
-                f"a cell must show one figure, by plotting.show with alt text; this one has {alts}:\n{cell.source}"
-            )
-        cell.metadata["mystnb"] = {"image": {"alt": alts[0]}}
+        for output in filter(_picture, cell.get("outputs", [])):
+            alt = output.metadata.get("image/png", {}).get("alt", "")
+            if not alt:
+                raise ValueError(f"a figure must be shown by plotting.show with alt text:\n{cell.source}")
+            cell.metadata["mystnb"] = {"image": {"alt": alt}}
     return notebook
+
+
+def _one_picture_each(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """Return a cell cut behind each of its pictures but the last; the parts behind the first have no source."""
+    outputs = cell.get("outputs", [])
+    ends = [i + 1 for i, output in enumerate(outputs) if _picture(output)][:-1]
+    if not ends:
+        return [cell]
+    parts = []
+    for k, (start, end) in enumerate(pairwise([0, *ends, len(outputs)])):
+        part = deepcopy(cell)
+        part.outputs = outputs[start:end]
+        if k:
+            part.id, part.source = f"{cell.id}-{k}", ""
+            part.metadata["tags"] = [*cell.metadata.get("tags", []), "remove-input"]
+        parts.append(part)
+    return parts
+
+
+def _picture(output: nbformat.NotebookNode) -> bool:
+    return "image/png" in output.get("data", {})
 
 
 def _mathjax(target: Path) -> None:
