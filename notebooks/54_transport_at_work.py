@@ -112,7 +112,7 @@ for name, M in problems.items():
             row = [excess, partners(s.plan), s.marginal_error]
             sweep.append([name, n_iter, epsilon, *row])
 columns = ["problem", "iterations", "ε", "excess", "partners", "error"]
-sweep = pd.DataFrame(sweep, columns=columns).set_index(columns[:3])
+sweep = pd.DataFrame(sweep, columns=columns).set_index(columns[:3]).sort_index()
 
 # %%
 lines = {

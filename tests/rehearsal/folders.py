@@ -103,6 +103,7 @@ FABRICS = {  # for DTD-Synthetic and WFT, which texture stands for a class
     "wft": {"texture_1": "carpet", "texture_2": "grid"},
 }
 CLASSES: dict[str, tuple[str, ...]] = {
+    "mpdd": ("connector", "metal_plate"),
     "mvtec_ad": tuple(AD),
     "mvtec_loco": tuple(LOCO),
     "realiad": ("audiojack",),
@@ -188,9 +189,20 @@ def planted(strip: Tensor, side: int, n: int) -> tuple[Tensor, list[Tensor]]:
     return strip, marks
 
 
+MPDD = {"connector": ("transistor", "cut_lead"), "metal_plate": ("dish", "scratch")}  # scene, a defect
+
+
+def mpdd(root: Path, amount: Amount) -> None:
+    """Write parts of metal as MPDD, which has MVTec AD's layout."""
+    for name, (scene, kind) in MPDD.items():
+        data = more(scenes.load(scene, amount.size(1024, 1024), amount.train, 1, 1, (kind,)), amount)
+        folders.write(data, root, name)
+
+
 WRITERS: dict[str, Callable[[Path, Amount], None]] = {
     "mvtec_ad": mvtec_ad,
     "mvtec_loco": mvtec_loco,
+    "mpdd": mpdd,
     "realiad": real_iad,
     "dtd_synthetic": dtd_synthetic,
     "wft": wft,
