@@ -129,9 +129,9 @@ def _read(path: Path, device: str | torch.device) -> tuple[dict[str, Any], dict[
     if not path.is_file():
         raise ValueError(f"{path} is no file: expected one that otad.methods.save has written.")
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt", device="cpu") as file:
             header = json.loads((file.metadata() or {}).get("otad", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            tensors = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}): expected a whole file of otad.methods.save."

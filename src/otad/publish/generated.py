@@ -128,7 +128,7 @@ def _own_claims(judged: dict[str, tuple[Page, dict]], scale: str) -> list[str]:
     return [
         f"## Claims of our own, and of yours: {len(judged)} of {len(listed)} judged",
         "No paper says these. Who works on this book may claim something and have it judged by the same rule; how, says "
-        "[Contributing](contributing.md). They are counted apart: none of the numbers above includes them, and Holm adjusts them among "
+        "<a href='contributing.html'>Contributing</a>. They are counted apart: none of the numbers above includes them, and Holm adjusts them among "
         "themselves.",
         _claims_table(listed, judged, after_holm(judged), scale),
     ]
