@@ -32,8 +32,8 @@ LOOK = """async () => {
     const wide = [...document.querySelectorAll('.bd-article *')].filter(e => e.getBoundingClientRect().right > root.clientWidth + 1);
     wrong.push(`wider than the screen: ${root.scrollWidth} > ${root.clientWidth}, ` + wide.slice(0, 3).map(e => e.tagName + '.' + e.className));
   }
-  for (const _ of [1, 2]) await new Promise(r => requestAnimationFrame(r));  // nested boxes get their scrollbars a frame later
-  const shows = box => /auto|scroll/.test(getComputedStyle(box).overflowX) && box.offsetHeight - box.clientHeight > 4;
+  // Whether a box may show a bar, not whether it is drawn yet: that takes some frames, on a busy machine many.
+  const shows = box => /auto|scroll/.test(getComputedStyle(box).overflowX) && getComputedStyle(box, '::-webkit-scrollbar').display !== 'none';
   for (const wide of document.querySelectorAll('.bd-article pre, .bd-article table')) {
     let box = wide;  // the first box around it that it runs out of, and that hides or scrolls what does
     const runs = e => e.clientWidth && e.scrollWidth > e.clientWidth + 1;
