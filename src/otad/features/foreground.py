@@ -60,24 +60,15 @@ class ColourMixtures:
 
 @checked
 @dataclass(frozen=True)
-class GrabCut:
+class GrabCut(ColourMixtures):
     """The mixtures' ratio, and a smallest cut that costs where neighbours look alike: a mask with few and good borders.
 
-    components, frame, rounds, seed : as in `ColourMixtures`. gamma : price of a cut between equal neighbours, in units of log odds.
+    gamma : price of a cut between equal neighbours, in units of log odds. The rest as in `ColourMixtures`.
 
     Source: Rother, Kolmogorov and Blake, GrabCut (SIGGRAPH 2004), with 4 neighbours, from the frame instead of a hand-drawn box.
     """
 
-    components: int = 5
-    frame: float = 0.03
-    rounds: int = 3
     gamma: float = 50.0
-    smooth: float = 1.0
-    seed: int = 0
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Segment images (N,3,H,W) in [0,1]: (N,H,W) bool, on the device of the images. ValueError for bad images and settings."""
-        return _each(images, self._one, self)
 
     def _one(self, image: Array) -> Mask:
         ratio = _ratio(image, self)
@@ -85,7 +76,7 @@ class GrabCut:
         return _tidy(_cut(rgb2lab(image), ratio, self.gamma), self.smooth)
 
 
-def _each(images: Tensor, one: Callable[[Array], Mask], settings: ColourMixtures | GrabCut) -> Tensor:
+def _each(images: Tensor, one: Callable[[Array], Mask], settings: ColourMixtures) -> Tensor:
     check_images(images, smallest=16)
     if settings.components < 1 or settings.rounds < 1 or not 0 < settings.frame < 0.5:
         raise ValueError(
@@ -104,7 +95,7 @@ def _frame(shape: tuple[int, ...], share: float) -> Mask:
     return ~inside
 
 
-def _ratio(image: Array, settings: ColourMixtures | GrabCut) -> Array:
+def _ratio(image: Array, settings: ColourMixtures) -> Array:
     """Return the log ratio of both mixtures (H,W), positive where a pixel of the image (H,W,3) looks like the object."""
     pixels = rgb2lab(image).reshape(-1, 3)
     frame = _frame(image.shape[:2], settings.frame).ravel()
@@ -122,7 +113,7 @@ def _ratio(image: Array, settings: ColourMixtures | GrabCut) -> Array:
     return ratio.reshape(image.shape[:2])
 
 
-def _mixture(points: Array, settings: ColourMixtures | GrabCut, rng: np.random.Generator) -> GaussianMixture:
+def _mixture(points: Array, settings: ColourMixtures, rng: np.random.Generator) -> GaussianMixture:
     sample = points[rng.choice(len(points), SAMPLE, replace=False)] if len(points) > SAMPLE else points
     n = min(settings.components, len(np.unique(sample, axis=0)))
     model = GaussianMixture(n, reg_covar=1.0, max_iter=30, tol=1e-2, random_state=int(rng.integers(2**31)))

@@ -13,10 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.data.drawn import defects, textures
-from otad.data.packaged import photographs
-from otad.data.readers import folders
-from otad.data.readers.locations import location
+from otad.data.drawn import textures
 from otad.features.handcrafted import minmax, random_kernels
 from otad.features.pretrained import efficientnet_lite0, vgg19, wide_resnet50_2
 from otad.methods.matching.fca import FCA
@@ -26,6 +23,7 @@ from otad.methods.matching.ranks import reference_values
 from otad.metrics import aupro
 from otad.scale import device, pick
 from otad.studies import Cell, Row, Study
+from otad.studies.fca_textures import classes, dealt
 
 FIRST_SEED = 300  # smaller ones were used up in choosing the protocol
 KS = (1, 3, 10, 100)  # random references
@@ -46,16 +44,10 @@ def setting(scale: str) -> dict[str, Any]:
         "sigma_p": 3 * T / 25,
         "sigma_s": 1.0 if T == 25 else None,
         "n_seeds": pick(scale, smoke=2, laptop=7),  # ten would not fit into three minutes
+        "n_good": 1,  # pictures a texture and seed
         "n_kinds": pick(scale, smoke=1, laptop=3),  # defects a texture and seed
         "n_clocked": pick(scale, smoke=2, laptop=5),  # seeds of the claims about time
     }
-
-
-def classes(scale: str) -> list[str]:
-    """Return the textures; MVTec AD has classes of the names that we draw."""
-    if scale == "smoke":
-        return [textures.NAMES[2], photographs.NAMES[2]]
-    return list(textures.NAMES) + ([] if scale == "paper" else list(photographs.NAMES))
 
 
 def cells(scale: str) -> list[Cell]:
@@ -65,20 +57,8 @@ def cells(scale: str) -> list[Cell]:
 
 
 def pictures(cell: Cell, scale: str) -> tuple[Tensor, Tensor, list[str]]:
-    """Return test images (N,3,side,side), masks and kinds; from disk a seed is one of disjoint parts."""
-    name, s, grid = cell["texture"], cell["seed"], setting(scale)
-    if scale == "paper":
-        data, part = _on_disk(name, grid["side"]), slice(s - FIRST_SEED, None, grid["n_seeds"])
-        return data.test[part], data.masks[part], data.kinds[part]
-    source = textures if name in textures.NAMES else photographs
-    kinds = defects.KINDS[(classes(scale).index(name) + s) % 2 :: 2][: grid["n_kinds"]]
-    data = source.load(name, grid["side"], 1, 1, 1, defects=kinds, seed=s)
-    return data.test, data.masks, data.kinds
-
-
-@lru_cache(maxsize=1)
-def _on_disk(name: str, side: int) -> Any:
-    return folders.load(location("mvtec_ad"), name, size=side)
+    """Return a cell's test images (N,3,side,side), masks and kinds."""
+    return dealt(cell["texture"], cell["seed"], FIRST_SEED, setting(scale), scale)
 
 
 @lru_cache

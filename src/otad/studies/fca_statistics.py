@@ -12,10 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.data.drawn import defects, textures
-from otad.data.packaged import photographs
-from otad.data.readers import folders
-from otad.data.readers.locations import location
+from otad.data.drawn import textures
 from otad.features.handcrafted import colours, minmax, random_kernels, steerable_pyramid
 from otad.features.pretrained import efficientnet_lite0, vgg19
 from otad.methods.matching.fca import FCA
@@ -23,6 +20,7 @@ from otad.methods.matching.patch_statistics import histogram, moments, sample_we
 from otad.metrics import aupro, pixel_auroc
 from otad.scale import device, pick
 from otad.studies import Cell, Row, Study
+from otad.studies.fca_textures import classes, dealt
 
 FIRST_SEED = 100  # smaller ones were used up in choosing the protocol
 FEATURES = ("colours", "random", "steerable", "network", "network, deeper")
@@ -49,13 +47,6 @@ def setting(scale: str) -> dict[str, Any]:
     }
 
 
-def classes(scale: str) -> list[str]:
-    """Return the textures; MVTec AD has classes of the names that we draw."""
-    if scale == "smoke":
-        return [textures.NAMES[2], photographs.NAMES[2]]
-    return list(textures.NAMES) + ([] if scale == "paper" else list(photographs.NAMES))
-
-
 def cells(scale: str) -> list[Cell]:
     """Return a cell a seed and texture."""
     seeds = range(FIRST_SEED, FIRST_SEED + setting(scale)["n_seeds"])
@@ -63,20 +54,8 @@ def cells(scale: str) -> list[Cell]:
 
 
 def pictures(cell: Cell, scale: str) -> tuple[Tensor, Tensor, list[str]]:
-    """Return test images (N,3,side,side), masks and kinds; from disk a seed is one of disjoint parts."""
-    name, s, grid = cell["texture"], cell["seed"], setting(scale)
-    if scale == "paper":
-        data, part = _on_disk(name, grid["side"]), slice(s - FIRST_SEED, None, grid["n_seeds"])
-        return data.test[part], data.masks[part], data.kinds[part]
-    source = textures if name in textures.NAMES else photographs
-    shown = defects.KINDS[(classes(scale).index(name) + s) % 2 :: 2][: grid["n_kinds"]]
-    data = source.load(name, grid["side"], 1, grid["n_good"], 1, defects=shown, seed=s)
-    return data.test, data.masks, data.kinds
-
-
-@lru_cache(maxsize=1)
-def _on_disk(name: str, side: int) -> Any:
-    return folders.load(location("mvtec_ad"), name, size=side)
+    """Return a cell's test images (N,3,side,side), masks and kinds."""
+    return dealt(cell["texture"], cell["seed"], FIRST_SEED, setting(scale), scale)
 
 
 @lru_cache

@@ -21,6 +21,7 @@ from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
 from otad.methods.density.padim import PaDiM
+from otad.methods.training import descend
 
 Mode = Literal["rotation_scale", "affine"]
 TURNS = tuple(k * math.pi / 16 for k in (-4, -3, -2, -1, 1, 2, 3, 4))
@@ -69,20 +70,11 @@ class RegAD:
         optimiser = torch.optim.SGD(self.network_.parameters(), lr=self.lr, momentum=self.momentum)
         plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
         generator, self.losses_ = torch.Generator().manual_seed(self.seed), []
-        for _ in range(self.epochs):
-            found = []
-            for first, second in pairs(categories, self.batch_size, generator):
-                loss = self.network_.loss(first, second)
-                if not bool(loss.isfinite()):
-                    raise ValueError(
-                        f"the loss is {float(loss.detach())} in epoch {len(self.losses_) + 1}: lower lr, which is {self.lr}."
-                    )
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                found.append(float(loss.detach()))
+        for epoch in range(1, self.epochs + 1):
+            batches = pairs(categories, self.batch_size, generator)
+            losses = (self.network_.loss(first, second) for first, second in batches)
+            self.losses_.append(descend(optimiser, losses, epoch))
             plan.step()
-            self.losses_.append(sum(found) / len(found))
         self.network_.eval()
         return self
 

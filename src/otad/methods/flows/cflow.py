@@ -21,6 +21,7 @@ from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.flows.couplings import AllInOne, Flow, linear
 from otad.methods.flows.fastflow import log_density
+from otad.methods.training import descend
 
 
 @checked
@@ -92,21 +93,16 @@ class CFlow:
         optimiser = torch.optim.Adam([p for flow in self.flows_ for p in flow.parameters()], lr=self.lr)
         plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
         generator, self.losses_ = torch.Generator().manual_seed(self.seed), []
-        for epoch in range(self.epochs):
-            found = []
-            for k, vectors, places in self._steps(maps, generator):
-                z, log_det = self.flows_[k](vectors, places)
-                loss = -F.logsigmoid(log_density(z, log_det) / vectors.shape[1]).mean()
-                if not bool(loss.isfinite()):
-                    raise ValueError(
-                        f"the loss is {float(loss.detach())} in epoch {epoch + 1}: lower lr, which is {self.lr}."
-                    )
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                found.append(float(loss.detach()))
+        for epoch in range(1, self.epochs + 1):
+            steps = self._steps(maps, generator)
+            self.losses_.append(descend(optimiser, (self._loss(*step) for step in steps), epoch))
             plan.step()
-            self.losses_.append(sum(found) / len(found))
+
+    def _loss(self, k: int, vectors: Tensor, places: Tensor) -> Tensor:
+        """Return the mean of −log σ of the log density a channel of vectors (n,C) of map k (Sec. 4)."""
+        assert self.flows_ is not None
+        density = log_density(*self.flows_[k](vectors, places)) / vectors.shape[1]
+        return -F.logsigmoid(density).mean()
 
     def _steps(self, maps: list[Tensor], generator: torch.Generator) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield an epoch's steps: which map, vectors (n,C), the encodings of their places (n,P)."""

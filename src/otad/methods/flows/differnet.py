@@ -20,6 +20,7 @@ from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.flows.couplings import Flow, Glow, Subnet
 from otad.methods.maps import smooth
+from otad.methods.training import descend
 
 
 @checked
@@ -101,19 +102,10 @@ class DifferNet:
             self.flow_.parameters(), lr=self.lr, betas=(0.8, 0.8), eps=1e-4, weight_decay=1e-5
         )
         self.losses_ = []
-        for epoch in range(self.epochs):
-            found = []
-            for batch in torch.randperm(len(points), generator=generator).split(self.batch_size):
-                loss = loss_a_dimension(*self.flow_(points[batch]))
-                if not bool(loss.isfinite()):
-                    raise ValueError(
-                        f"the loss is {float(loss.detach())} in epoch {epoch + 1}: lower lr, which is {self.lr}."
-                    )
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                found.append(float(loss.detach()))
-            self.losses_.append(sum(found) / len(found))
+        for epoch in range(1, self.epochs + 1):
+            batches = torch.randperm(len(points), generator=generator).split(self.batch_size)
+            losses = (loss_a_dimension(*self.flow_(points[batch])) for batch in batches)
+            self.losses_.append(descend(optimiser, losses, epoch))
 
     def score(self, images: Tensor) -> Scores:
         """Score images (N,3,H,W) in [0,1]: the mean z² over views; maps are the size of its gradient in the pixels, smoothed.

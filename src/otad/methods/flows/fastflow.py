@@ -20,6 +20,7 @@ from otad.checks import checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.flows.couplings import AllInOne, Flow, convolutions
+from otad.methods.training import descend
 
 
 @checked
@@ -92,23 +93,15 @@ class FastFlow:
         weights = [p for flow in self.flows_ for p in flow.parameters()]
         optimiser = torch.optim.Adam(weights, lr=self.lr, weight_decay=self.weight_decay)
         generator, self.losses_ = torch.Generator().manual_seed(self.seed), []
-        for epoch in range(self.epochs):
-            found = []
-            for batch in torch.randperm(len(maps[0]), generator=generator).split(self.batch_size):
-                loss = sum(
-                    negative_log_likelihood(*flow(m[batch]))
-                    for flow, m in zip(self.flows_, maps, strict=True)
-                )
-                assert isinstance(loss, Tensor)
-                if not bool(loss.isfinite()):
-                    raise ValueError(
-                        f"the loss is {float(loss.detach())} in epoch {epoch + 1}: lower lr, which is {self.lr}."
-                    )
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                found.append(float(loss.detach()))
-            self.losses_.append(sum(found) / len(found))
+        for epoch in range(1, self.epochs + 1):
+            batches = torch.randperm(len(maps[0]), generator=generator).split(self.batch_size)
+            self.losses_.append(descend(optimiser, (self._loss(maps, batch) for batch in batches), epoch))
+
+    def _loss(self, maps: list[Tensor], batch: Tensor) -> Tensor:
+        """Return the sum over scales for some of the pictures."""
+        assert self.flows_ is not None
+        pairs = zip(self.flows_, maps, strict=True)
+        return torch.stack([negative_log_likelihood(*flow(m[batch])) for flow, m in pairs]).sum()
 
     def score(self, images: Tensor) -> Scores:
         """Score images (N,3,H,W) in [0,1], each by itself. Raises ValueError before `fit`."""
