@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from otad.machine import machine, model, seconds, torch_peak
+from otad.machine import commit, machine, model, seconds, torch_peak
 
 ASK = "import numpy.linalg, torch\nfrom otad.machine import machine\nprint(machine())"
 
@@ -37,6 +37,25 @@ def test_an_emulated_processor_is_told_from_the_real_one():
     assert "SSE41" not in plain
     if "OpenBLAS" in plain:
         assert "(Nehalem)" in emulated
+
+
+def test_a_commit_is_clean_until_something_but_results_differs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit() == "unknown"
+    (tmp_path / "results").mkdir()
+    code, rows = tmp_path / "code.py", tmp_path / "results" / "toy.json"
+    for file in (code, rows):
+        file.write_text("1")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", *command], check=True)
+    clean = commit()
+    assert len(clean) == 12
+    rows.write_text("2")
+    assert commit() == clean
+    code.write_text("2")
+    assert commit() == f"{clean}-dirty"
 
 
 @pytest.mark.parametrize(

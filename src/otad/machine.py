@@ -25,9 +25,19 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit of the repository that this process works in, "-dirty" if tracked files differ; "unknown" outside one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+    """Return the commit of the repository that this process works in; "unknown" outside one.
+
+    It ends in "-dirty" if tracked files differ, those under results/ apart: what a run writes is not what it runs.
+    """
+    name = _git("rev-parse", "--short=12", "HEAD")
+    if name.returncode:
+        return "unknown"
+    differs = _git("diff", "--quiet", "HEAD", "--", ":/", ":(exclude,top)results").returncode
+    return name.stdout.strip() + ("-dirty" if differs else "")
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True)
 
 
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:

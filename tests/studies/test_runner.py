@@ -93,6 +93,14 @@ def test_gathering_is_sorted_a_row_a_line_and_says_what_is_missing(tmp_path):
     assert sum('"method"' in line for line in target.read_text().splitlines()) == 10
 
 
+def test_rows_of_a_tree_that_differs_from_its_commit_are_not_gathered(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "source", lambda: {"commit": "0123-dirty", "machine": "one"})
+    runner.run(SOUND, "smoke", _cells("smoke")[:2], tmp_path)
+    with pytest.raises(ValueError, match="2 cells of .* from a tree that differs from its commit"):
+        runner.gather(SOUND, "smoke", tmp_path, tmp_path / "toy.json")
+    assert not (tmp_path / "toy.json").exists()
+
+
 def test_a_part_computed_elsewhere_is_completed_and_not_repeated(tmp_path, monkeypatch):
     here, there, target = tmp_path / "here", tmp_path / "there", tmp_path / "toy.json"
     runner.run(SOUND, "smoke", _cells("smoke")[:4], there)

@@ -146,10 +146,18 @@ def todo(study: Study, scale: str, folder: Path, gathered: Path) -> dict[int, in
 
 
 def gather(study: Study, scale: str, folder: Path, gathered: Path) -> list[Cell]:
-    """Write results/<study>.json from the finished cells, in the study's order, one row a line; return the cells that are missing."""
+    """Write results/<study>.json from the finished cells, in the study's order, one row a line; return the cells that are missing.
+
+    Raises ValueError for cells that were computed from a tree that differs from its commit: nobody could compute them again.
+    """
     found = known(study, scale, folder, gathered)
     cells = [found[_text(c)] for c in study.cells(scale) if _text(c) in found]
     lacking = [c for c in study.cells(scale) if _text(c) not in found]
+    if dirty := [c["cell"] for c in cells if c["from"]["commit"].endswith("-dirty")]:
+        raise ValueError(
+            f"{len(dirty)} cells of {study.name} were computed from a tree that differs from its commit, as {_text(dirty[0])}: "
+            f"commit, remove {folder / scale / study.name}, and compute them again"
+        )
     if cells:
         write(gathered, _fold(study, scale, cells, lacking))
     return lacking
