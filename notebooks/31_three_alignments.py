@@ -41,7 +41,7 @@ from otad.methods.memory.ttad import gaussian_kl, moment_gap, transport_loss
 from otad.metrics import image_auroc
 from otad.scale import device, pick
 from otad.studies.ttad_results import network
-from otad.studies.unadapted import anomalous, batch
+from otad.studies.unadapted import anomalous, batch, plan_shares, share
 from otad.transport import hard_plan
 
 if scale == "paper":
@@ -199,10 +199,8 @@ ledger.say("Before, the outliers are *nearer* to the memory than the normal poin
 
 # %%
 outlier = torch.arange(len(target)) >= n_normal
-plans = {
-    kind: assign(target, memory, kind, EPSILON)
-    for kind in ("continuous", "hungarian", "discrete")
-}
+KEPT = ("continuous", "hungarian", "discrete")
+plans = {kind: assign(target, memory, kind, EPSILON) for kind in KEPT}
 
 
 # %% tags=["hide-input"]
@@ -246,11 +244,6 @@ plotting.show(fig, alt="Three panels with lines between target points and memory
 
 
 # %%
-def share(plan, bad):
-    """Share of a plan that lies on the rows of `bad`."""
-    return float(plan[bad].sum() / plan.sum())
-
-
 prevalence = float(outlier.double().mean())
 held = {kind: share(plan, outlier) for kind, plan in plans.items()}
 floor = prevalence * len(target) / (len(target) + n_memory)
@@ -295,10 +288,8 @@ some = slice(None, None, max(1, len(target) // 200))
 links = assign(target[some], fitted.memory_, "discrete", EPSILON).cpu().numpy()
 centre = fitted.memory_.mean(0)
 main = torch.linalg.svd(fitted.memory_ - centre, full_matrices=False).Vh[:2].T
-flat = {
-    name: ((points - centre) @ main).cpu().numpy()
-    for name, points in (("memory", fitted.memory_), ("target", target[some]))
-}
+ends = {"memory": fitted.memory_, "target": target[some]}
+flat = {k: ((points - centre) @ main).cpu().numpy() for k, points in ends.items()}
 
 # %% tags=["hide-input"]
 fig = plt.figure(figsize=(9, 4))
@@ -337,45 +328,30 @@ plotting.show(fig, alt="A flow drawn with real parts. Above, clean solar cells p
 n_seeds = pick(scale, smoke=2, laptop=10)
 
 
-def measure(points, memory, bad, epsilon=EPSILON):
-    soft = assign(points, memory, "continuous", epsilon)
-    hard = hard_plan(soft)
-    top = soft.amax(1) * len(points)
-    extra = hard.sum(1) - 1  # links beyond the row's own
-    return {
-        "prevalence": float(bad.double().mean()),
-        "continuous": share(soft, bad),
-        "discrete": share(hard, bad),
-        "extra": float(extra[bad].sum() / extra.sum().clamp(min=1)),
-        "fewest": int(hard[bad].sum(1).min()),
-        "top normal": float(top[~bad].median()),
-        "top anomalous": float(top[bad].median()),
-    }
+def case(s, m):
+    """A fitted method of m entries, a batch, and which of its patches are anomalous."""
+    train, images, masks = batch(scale, s, 31)
+    fitted = TTAD(net, n_memory=m, seed=s).fit(train)
+    return fitted, images, anomalous(masks).to(device())
 
 
 # %%
 rows = []
 for s in range(seed, seed + n_seeds):
-    train, images, masks = batch(scale, s, 31)
-    bad = anomalous(masks).to(device())
-    ttad = TTAD(net, n_memory=n_entries, seed=s).fit(train)
+    ttad, images, bad = case(s, n_entries)
     for kind in KINDS:
         points = ttad.patches(corrupt(images, kind, 5, seed=s))
         key = {"seed": s, "corruption": kind}
-        rows.append(key | measure(points, ttad.memory_, bad))
+        rows.append(key | plan_shares(points, ttad.memory_, bad, EPSILON))
 real = pd.DataFrame(rows)
 
 # %%
 means = real.groupby("corruption", sort=False).mean(numeric_only=True)
-shares = 100 * means[["prevalence", "continuous", "discrete", "extra"]]
-shares.columns = [
-    "anomalous (%)",
-    "of the plan (%)",
-    "of links (%)",
-    "of column-only (%)",
-]
-strength = means[["top normal", "top anomalous"]]
-strength.columns = ["strongest link, normal", "strongest link, anomalous"]
+NAMES = {"prevalence": "anomalous (%)", "continuous": "of the plan (%)", "discrete": "of links (%)", "extra": "of column-only (%)"}  # fmt: skip
+shares = 100 * means[list(NAMES)].rename(columns=NAMES)
+strength = means[["top normal", "top anomalous"]].rename(
+    columns=lambda c: c.replace("top", "strongest link,")
+)
 ledger.record("p31_shares", means.T.to_dict(), tolerance=0.02)
 ledger.record("p31_fewest_real", int(real["fewest"].min()))
 marginal = float((real["continuous"] / real["prevalence"] - 1).abs().max())
@@ -404,9 +380,7 @@ by_kind = {
 }
 ledger.record("p31_drop_by_corruption", by_kind, tolerance=0.05)
 told = "; ".join(f"{k} {v[0]:+.1f} [{v[1]:.1f}, {v[2]:.1f}]" for k, v in by_kind.items())  # fmt: skip
-elsewhere = (
-    " Planted defects on solar cells, not MVTec AD." if scale != "paper" else ""
-)
+elsewhere = "" if scale == "paper" else " Planted defects on solar cells, not MVTec AD."  # fmt: skip
 why = f"By corruption: {told}. Every patch keeps the largest entry of its row, so at best the column-only links outvote the anomalous ones, which bounds the drop by m / (n + m) = {floor:.0f} %.{elsewhere}"
 draws = "a seed draws the cells, the damage, the memory and the noise"
 drop = {"share of the continuous plan > of the discrete one": drops}
@@ -427,14 +401,12 @@ sizes = pick(scale, smoke=(20, 60), laptop=(125, 250, 500, 1000))
 epsilons = pick(scale, smoke=(0.05, 0.2), laptop=(0.02, 0.05, 0.1, 0.2))
 rows = []
 for s in range(seed, seed + n_swept):
-    train, images, masks = batch(scale, s, 31)
-    bad = anomalous(masks).to(device())
-    ttad = TTAD(net, n_memory=max(sizes), seed=s).fit(train)
+    ttad, images, bad = case(s, max(sizes))
     points = ttad.patches(corrupt(images, "contrast", 5))
     settings = [(m, EPSILON) for m in sizes]
     settings += [(sizes[-2], e) for e in epsilons if e != EPSILON]
     for m, epsilon in settings:  # the head of a greedy coreset is the smaller one
-        found = measure(points, ttad.memory_[:m], bad, epsilon)
+        found = plan_shares(points, ttad.memory_[:m], bad, epsilon)
         rows.append(found | {"m": m, "epsilon": epsilon, "n": len(bad)})
 swept = pd.DataFrame(rows)
 swept["drop"] = 100 * (1 - swept["discrete"] / swept["continuous"])
@@ -480,9 +452,7 @@ start = time.perf_counter()
 transport_loss(points.requires_grad_(), ttad.memory_[: sizes[-2]], plan).backward()
 seconds["loss and gradient"] = time.perf_counter() - start
 dearer = seconds["plan, hungarian"] / seconds["plan, discrete"]
-ledger.record(
-    "p31_hungarian_over_discrete", dearer, timing=True, bounds=(0.02, 200)
-)
+ledger.record("p31_hungarian_over_discrete", dearer, timing=True, bounds=(0.02, 200))  # fmt: skip
 size = len(points) * sizes[-2] * 4 / 2**20
 said = f"{len(points)} patches, {sizes[-2]} entries; a plan takes {size:.1f} MiB"
 costs = pd.DataFrame({"seconds": seconds})
@@ -513,14 +483,9 @@ def mutual(plan):
 
 last = assign(points.detach(), ttad.memory_[: sizes[-2]], "continuous", EPSILON)
 rows = {}
-for name, soft, who in (
-    ("plane", plans["continuous"], outlier),
-    ("cells", last, bad),
-):
+for name, soft, who in (("plane", plans["continuous"], outlier), ("cells", last, bad)):  # fmt: skip
     for rule, plan in (("or (Eq. 6)", hard_plan(soft)), ("and", mutual(soft))):
         links, held = int(plan.sum()), 100 * share(plan, who)
         rows[f"{name}, {rule}"] = {"links": links, "anomalous (%)": held}
 table, said = pd.DataFrame(rows).T, "Largest of its row or column, largest of both"
-plotting.table(
-    table.astype({"links": int}), said, formats={"anomalous (%)": "{:.2f}"}
-)
+plotting.table(table.astype({"links": int}), said, formats={"anomalous (%)": "{:.2f}"})  # fmt: skip

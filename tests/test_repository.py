@@ -117,7 +117,6 @@ LONGER = {
     "12_reference_selection",
     "13_results",
     "14_maps",
-    "31_three_alignments",
 }
 
 

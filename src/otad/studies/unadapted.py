@@ -1,4 +1,5 @@
-"""What pages 30 to 32 look at before anything adapts: three detectors on one pass of the network, and batches of ten pictures."""
+"""What pages 30 to 32 look at before anything adapts: three detectors on one pass of the network, batches of ten
+pictures, and what a plan gives to anomalous patches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,11 +12,12 @@ from otad.data.drawn.corruptions import KINDS, corrupt
 from otad.data.packaged import solar
 from otad.features.pretrained import Backbone
 from otad.methods.memory.patchcore import greedy_coreset, patch_features
-from otad.methods.memory.ttad import gaussian
+from otad.methods.memory.ttad import assign, gaussian
 from otad.methods.nearest import nearest
 from otad.scale import device, pick
 from otad.studies.arenas import categories, on_disk
 from otad.studies.shifted import PLANTED
+from otad.transport import hard_plan
 
 METHODS = ("PatchCore", "PatchCore, stride 16", "single Gaussian")
 RIDGE = 1e-3  # of the Gaussian's covariance, in units of the mean variance
@@ -98,3 +100,31 @@ def batch(scale: str, seed: int, salt: int) -> tuple[Tensor, Tensor, Tensor]:
 def anomalous(masks: Tensor) -> Tensor:
     """Return which patches (n,) of the map of stride 8 are anomalous: at least a quarter of their pixels are marked."""
     return F.avg_pool2d(masks[:, None].float(), 8).flatten() >= 0.25
+
+
+# Plans --------------------------------------------------------------------------------------------
+
+
+def share(plan: Tensor, bad: Tensor) -> float:
+    """Return the share of a plan (n,m) that lies on the rows of `bad` (n,)."""
+    return float(plan[bad].sum() / plan.sum())
+
+
+def plan_shares(points: Tensor, memory: Tensor, bad: Tensor, epsilon: float) -> dict[str, float]:
+    """Return what anomalous patches hold of the plan of Eq. 5 and of the links that Eq. 6 makes of it.
+
+    points (n,C), memory (m,C), bad (n,) bool. extra: of the links beyond a row's own; fewest: links of an anomalous patch; top: the median
+    over patches of the strongest link, as a share of what a patch sends out.
+    """
+    soft = assign(points, memory, "continuous", epsilon)
+    hard = hard_plan(soft)
+    top, extra = soft.amax(1) * len(points), hard.sum(1) - 1
+    return {
+        "prevalence": float(bad.double().mean()),
+        "continuous": share(soft, bad),
+        "discrete": share(hard, bad),
+        "extra": float(extra[bad].sum() / extra.sum().clamp(min=1)),
+        "fewest": int(hard[bad].sum(1).min()),
+        "top normal": float(top[~bad].median()),
+        "top anomalous": float(top[bad].median()),
+    }
