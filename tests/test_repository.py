@@ -1,6 +1,7 @@
 """Promises of the repository's files to each other."""
 
 import ast
+import json
 import re
 import subprocess
 import tomllib
@@ -123,6 +124,14 @@ LONGER = {
 def test_a_page_has_at_most_five_hundred_lines():
     lines = {page: (ROOT / "notebooks" / f"{page}.py").read_text().count("\n") for page in pages()}
     assert {page for page, n in lines.items() if n > 500} == LONGER
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda p: p.stem)
+def test_stored_rows_come_from_a_commit(path):
+    found = json.loads(path.read_text())
+    commits = [source["commit"] for source in found["sources"]]
+    assert commits
+    assert not [c for c in commits if not re.fullmatch(r"[0-9a-f]{12}", c)]
 
 
 def test_the_readme_names_both_commands():
