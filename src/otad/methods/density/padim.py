@@ -61,7 +61,7 @@ class PaDiM:
             self.channels_ = self._chosen(all_channels.shape[1]).to(images.device)
             points = all_channels[:, self.channels_].flatten(2).permute(2, 0, 1).double()  # (places, N, d)
             self.mean_ = points.mean(dim=1)
-            self.factor_ = self._factors(points - self.mean_[:, None]).to(images.dtype)
+            self.factor_ = self._factors(points - self.mean_[:, None]).to(images.dtype).contiguous()
             self.mean_, self.size_ = self.mean_.to(images.dtype), (images.shape[-2], images.shape[-1])
         return self
 
