@@ -63,7 +63,7 @@ grid, GROUPS = study.setting(scale), study.groups(scale)
 PANEL, OBJECTS = study.panel(scale), study.objects(scale)
 TEXTURES = [group for group in GROUPS if group != OBJECTS]
 LONG = "wft" if scale == "paper" else "weaves"
-seed, n_seeds = study.FIRST_SEED, grid["n_seeds"]
+seed, n_seeds = study.FIRST_SEED, study.n_seeds(scale)
 SEEDS = range(seed, seed + n_seeds)
 print(grid)
 

@@ -62,7 +62,7 @@ if scale == "paper":
 
 # %%
 grid, SEVERITY = study.setting(scale, dataset), study.severities(scale)
-n_seeds, n_beside = grid["n_seeds"], grid["n_beside"]
+n_seeds, n_beside = study.n_seeds(scale), grid["n_beside"]
 print(grid, SEVERITY, sep="\n")
 
 # %% [markdown]

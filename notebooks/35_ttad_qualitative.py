@@ -53,7 +53,7 @@ if scale == "paper":
 
 # %%
 grid = study.setting(scale)
-first, n_seeds, side = study.classes(scale)[0], grid["n_seeds"], grid["side"]
+first, n_seeds, side = study.classes(scale)[0], study.n_seeds(scale), grid["side"]
 data = study.pictures(first, seed, scale)
 shifted, masks = dict(study.conditions(data.test, seed)), data.masks.numpy()
 print(grid, *study.classes(scale), sep="\n")

@@ -54,7 +54,7 @@ if scale == "paper":
 
 # %%
 GROUPS, grid = study.arena(scale), study.setting(scale)
-side, n_seeds, p = grid["side"], grid["n_seeds"], grid["p"]
+side, n_seeds, p = grid["side"], study.n_seeds(scale), grid["p"]
 LOGICAL, PANEL, SHARED = study.parts(scale)
 print(*(f"{g}: {', '.join(names)}" for g, names in GROUPS.items()), sep="\n")
 

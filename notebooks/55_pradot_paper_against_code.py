@@ -53,7 +53,7 @@ print(AUTHORS_CODE)
 
 # %% tags=["hide-input"]
 grid, net, own = study.setting(scale), two_stages(scale), scale == "paper"
-m, n_seeds, side = grid["method"], grid["n_seeds"], grid["side"]
+m, n_seeds, side = grid["method"], study.n_seeds(scale), grid["side"]
 card = f"""data | {", ".join(study.classes(scale))}; {n_seeds} seeds; {"all pictures" if own else f"{grid['n_train']} normal pictures; {grid['n_good']} good ones and {grid['n_each']} of each kind of defect to judge"}
 picture | {side} × {side} pixels, {"resized bilinearly" if own else "no resizing"}
 features | {net.name}, {net.weights}, strides 8 and 16

@@ -35,6 +35,7 @@ from otad.studies import Cell, Row, Study
 from otad.transport import Ties
 
 FIRST_SEED = 300  # smaller ones were used up in choosing the protocol, or are the search's
+PARTS = 5  # of the test pictures at paper scale: each is a seed
 SIGMA_P, SIGMA_S, T_LOW = 3.0, 1.0, 3
 BLUR = 4 / 320  # of Aota's map, as a share of the side
 IN_TABLE_6 = ("FCA", "FCA low", "FCA low + KNN", "Aota")
@@ -56,7 +57,6 @@ def setting(scale: str) -> dict[str, Any]:
         "low": pick(scale, smoke=32, laptop=96, paper=320),
         "T": pick(scale, smoke=5, laptop=9),
         "side_of_patchcore": min(full, 256),  # for its blur is 4 pixels there
-        "n_seeds": pick(scale, smoke=2, laptop=10, paper=5),
         "n_tuning": pick(scale, smoke=1, laptop=5, paper=0),
         "n_good": n_good,  # test pictures a class
         "n_kinds": n_kinds,
@@ -100,11 +100,16 @@ def best_of(found: Any) -> dict[str, Strides]:
     return {m: tuple(map(int, means[m].idxmax().split(" and "))) for m in ("FCA", "PatchCore")}
 
 
+def n_seeds(scale: str) -> int:
+    """Return how many seeds are judged: what may grow without a cell being computed again."""
+    return pick(scale, smoke=2, laptop=10, paper=PARTS)
+
+
 def cells(scale: str) -> list[Cell]:
     """Return the cells of the search, then those of the run."""
     grid, sets = setting(scale), groups(scale)
     tuning = range(FIRST_SEED - grid["n_tuning"], FIRST_SEED)
-    judged = range(FIRST_SEED, FIRST_SEED + grid["n_seeds"])
+    judged = range(FIRST_SEED, FIRST_SEED + n_seeds(scale))
     of_panel = [(g, c) for g in panel(scale) for c in sets[g]]
     search = [{"part": "search", "group": g, "class": c, "seed": s} for s in tuning for g, c in of_panel]
     return search + [
@@ -135,11 +140,11 @@ def on_disk(group: str, name: str) -> tuple[Any, Tensor]:
 
 
 def pictures(cell: Cell, scale: str) -> tuple[Any, Tensor, Tensor]:
-    """Return normal images for PatchCore, test images and masks; from disk a seed is one of n_seeds disjoint parts of the test images."""
+    """Return normal images for PatchCore, test images and masks; from disk a seed is one of PARTS disjoint parts of the test images."""
     group, name, s = cell["group"], cell["class"], cell["seed"]
     grid = setting(scale)
     if scale == "paper":
-        (data, train), part = on_disk(group, name), slice(s - FIRST_SEED, None, grid["n_seeds"])
+        (data, train), part = on_disk(group, name), slice(s - FIRST_SEED, None, PARTS)
         return train, data.test[part], data.masks[part]
     kinds, full, n_train = kinds_of(group, name, s, scale), grid["full"], grid["n_train"]
     if group == "weaves":  # magnified 1.5 times

@@ -46,7 +46,6 @@ def setting(scale: str) -> dict[str, Any]:
     n_good, n_each = pick(scale, smoke=(2, 1), laptop=(16, 4), paper=(40, 10))
     return {
         "side": pick(scale, smoke=48, laptop=128, paper=224),
-        "n_seeds": pick(scale, smoke=2, laptop=5),
         "n_train": pick(scale, smoke=5, laptop=64, paper=200),
         "n_good": n_good,
         "n_each": n_each,
@@ -107,6 +106,11 @@ def two(scale: str) -> tuple[str, ...]:
     return names[:1] if scale == "smoke" else (names[0], names[-1])
 
 
+def n_seeds(scale: str) -> int:
+    """Return how many seeds are judged: what may grow without a cell being computed again."""
+    return pick(scale, smoke=2, laptop=10)
+
+
 def cells(scale: str) -> list[Cell]:
     """Return the cells of the tuning seeds, then seed by seed those of maps and batches."""
     sizes, scene_names = setting(scale), loco(scale)
@@ -114,7 +118,7 @@ def cells(scale: str) -> list[Cell]:
     tuning = pick(scale, smoke=(0,), laptop=(0, 1))
     first = scene_names[:1] if scale == "smoke" else scene_names[:2]
     found: list[Cell] = [{"part": "epochs", "class": c, "seed": s} for s in tuning for c in first]
-    for seed in range(FIRST_SEED, FIRST_SEED + sizes["n_seeds"]):
+    for seed in range(FIRST_SEED, FIRST_SEED + n_seeds(scale)):
         for name in dict.fromkeys((*scene_names, *ad(scale))):
             found.append({"part": "maps", "class": name, "seed": seed})
             if name in scene_names:

@@ -38,7 +38,6 @@ def setting(scale: str) -> dict[str, Any]:
     epochs, eta = pick(scale, smoke=(2, 0.5), laptop=(6, 0.8), paper=(50, 0.95))
     n_good, n_each = pick(scale, smoke=(2, 1), laptop=(10, 2), paper=(20, 5))
     return {
-        "n_seeds": pick(scale, smoke=2, laptop=10, paper=5),
         "side": pick(scale, smoke=48, laptop=96, paper=224),
         "n_train": pick(scale, smoke=5, laptop=28, paper=150),  # no multiple of the batch
         "n_good": n_good,
@@ -54,9 +53,14 @@ def classes(scale: str) -> tuple[str, ...]:
     return pick(scale, smoke=("transistor",), laptop=(*scenes.NAMES, "carpet", "brick"))
 
 
+def n_seeds(scale: str) -> int:
+    """Return how many seeds are judged: what may grow without a cell being computed again."""
+    return pick(scale, smoke=2, laptop=10, paper=5)
+
+
 def cells(scale: str) -> list[Cell]:
     """Return a cell a class and seed."""
-    seeds = range(FIRST_SEED, FIRST_SEED + setting(scale)["n_seeds"])
+    seeds = range(FIRST_SEED, FIRST_SEED + n_seeds(scale))
     return [{"class": name, "seed": seed} for name in classes(scale) for seed in seeds]
 
 

@@ -35,7 +35,6 @@ def setting(scale: str) -> dict[str, Any]:
     n_train, n_test = pick(scale, smoke=(6, 1), laptop=(30, 4), paper=(200, 20))
     return {
         "side": pick(scale, smoke=96, laptop=160, paper=224),
-        "n_seeds": pick(scale, smoke=2, laptop=10),
         "n_train": n_train,
         "n_test": n_test,  # of each kind
         "alphas": pick(scale, smoke=(0.0, 0.5), laptop=(0.0, 0.3, 0.5)),
@@ -49,9 +48,14 @@ def setting(scale: str) -> dict[str, Any]:
     }
 
 
+def n_seeds(scale: str) -> int:
+    """Return how many seeds are judged: what may grow without a cell being computed again."""
+    return pick(scale, smoke=2, laptop=10)
+
+
 def cells(scale: str) -> list[Cell]:
     """Return a cell a seed and scene."""
-    seeds = range(FIRST_SEED, FIRST_SEED + setting(scale)["n_seeds"])
+    seeds = range(FIRST_SEED, FIRST_SEED + n_seeds(scale))
     return [{"class": name, "seed": seed} for seed in seeds for name in POSITION]
 
 

@@ -26,6 +26,7 @@ from otad.studies.arenas import categories, on_disk, packaged
 from otad.studies.networks import Look, Remembering, stages_of, two_stages
 
 FIRST_SEED = 100
+PARTS = 5  # of the test pictures at paper scale: each is a seed
 HELD_OUT = (0, 1)  # seeds that chose the protocol; no verdict is theirs
 CORE, ALL, COSINE = "PatchCore", "PatchCore, all patches", "PatchCore, cosine"
 Found = dict[str, Scores]  # by method
@@ -38,7 +39,6 @@ def setting(scale: str) -> dict[str, Any]:
     n_good, n_each = pick(scale, smoke=(2, 1), laptop=(10, 2))
     return {
         "side": pick(scale, smoke=48, laptop=128, paper=224),
-        "n_seeds": pick(scale, smoke=2, laptop=5, paper=5),
         "n_train": pick(scale, smoke=4, laptop=32),
         "n_good": n_good,
         "n_each": n_each,
@@ -79,6 +79,11 @@ def rule(scale: str) -> dict[str, Any]:
     }
 
 
+def n_seeds(scale: str) -> int:
+    """Return how many seeds are judged: what may grow without a cell being computed again."""
+    return pick(scale, smoke=2, laptop=10, paper=PARTS)
+
+
 def cells(scale: str) -> list[Cell]:
     """Return a cell a class and seed, and those of the held-out seeds; at paper scale a class is one, with all parts of its test set."""
     kept = [
@@ -88,7 +93,7 @@ def cells(scale: str) -> list[Cell]:
     ]
     if scale == "paper":
         return kept
-    seeds = range(FIRST_SEED, FIRST_SEED + setting(scale)["n_seeds"])
+    seeds = range(FIRST_SEED, FIRST_SEED + n_seeds(scale))
     watched = pick(scale, smoke=("transistor",), laptop=("tray", "bottle"))
     held_out = pick(scale, smoke=HELD_OUT[:1], laptop=HELD_OUT)
     return [cell | {"seed": seed} for cell in kept for seed in seeds] + [
@@ -181,12 +186,11 @@ def numbers(data: Any, said: Scores) -> Row:
 
 def judge(data: Any, found: Found, scale: str) -> Iterator[Row]:
     """Yield a row a method; at paper scale one for each of the disjoint parts of the test pictures, which are its seeds."""
-    n_parts = setting(scale)["n_seeds"]
     if scale != "paper":
         yield from ({"method": name} | numbers(data, said) for name, said in found.items())
         return
-    for k in range(n_parts):
-        part = range(len(data.test))[k::n_parts]
+    for k in range(PARTS):
+        part = range(len(data.test))[k::PARTS]
         some = part_of(data, part)
         for name, said in found.items():
             here = Scores(said.maps[part], said.image_scores[part])

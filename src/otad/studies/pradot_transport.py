@@ -31,16 +31,20 @@ def setting(scale: str) -> dict[str, Any]:
     """Return the sizes of a scale."""
     return {
         "side": pick(scale, smoke=96, laptop=160, paper=224),
-        "n_seeds": pick(scale, smoke=2, laptop=10),
         "n_images": pick(scale, smoke=6, laptop=24, paper=64),
         "n": pick(scale, smoke=1, laptop=4, paper=16),
         "steps": pick(scale, smoke=4, laptop=20),
     }
 
 
+def n_seeds(scale: str) -> int:
+    """Return how many seeds are judged: what may grow without a cell being computed again."""
+    return pick(scale, smoke=2, laptop=10)
+
+
 def cells(scale: str) -> list[Cell]:
     """Return a cell a seed."""
-    return [{"seed": seed} for seed in range(FIRST_SEED, FIRST_SEED + setting(scale)["n_seeds"])]
+    return [{"seed": seed} for seed in range(FIRST_SEED, FIRST_SEED + n_seeds(scale))]
 
 
 @lru_cache(maxsize=1)

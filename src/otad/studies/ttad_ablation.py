@@ -28,12 +28,16 @@ SETTINGS = {"moments": METHODS["TTT++"], "discrete": METHODS["discrete"], **UNFR
 RATE = {"moments": CHOSEN["TTT++"], "discrete": PRINTED_RATE, "discrete, all stages": PRINTED_RATE}
 
 
+def n_seeds(scale: str) -> int:
+    """Return how many seeds are judged: what may grow without a cell being computed again."""
+    return pick(scale, smoke=2, laptop=10, paper=0)
+
+
 def cells(scale: str) -> list[Cell]:
     """Return a cell a class, seed and corruption; at paper scale none, since all of `ttad_results` takes ten epochs there."""
-    n_seeds = pick(scale, smoke=2, laptop=5, paper=0)
     return [
         {"class": name, "seed": seed, "condition": kind}
-        for seed in range(FIRST_SEED, FIRST_SEED + n_seeds)
+        for seed in range(FIRST_SEED, FIRST_SEED + n_seeds(scale))
         for name in SHIFTED
         for kind in KINDS
     ]

@@ -57,7 +57,6 @@ def setting(scale: str) -> dict[str, Any]:
         "epochs": pick(scale, smoke=1, laptop=10, paper=20),
     }
     return {
-        "n_seeds": pick(scale, smoke=2, laptop=5),
         "side": pick(scale, smoke=64, laptop=128, paper=224),
         "n_train": pick(scale, smoke=8, laptop=100),
         "n_further": pick(scale, smoke=6, laptop=60),
@@ -78,12 +77,17 @@ def further(scale: str) -> tuple[str, ...]:
     return classes(scale)[1:4] if scale == "paper" else pick(scale, smoke=FURTHER[:1], laptop=FURTHER)
 
 
+def n_seeds(scale: str) -> int:
+    """Return how many seeds are judged: what may grow without a cell being computed again."""
+    return pick(scale, smoke=2, laptop=10)
+
+
 def cells(scale: str) -> list[Cell]:
     """Return a cell a class, seed and method."""
     judged = [
         {"class": name, "seed": seed, "method": method}
         for k, name in enumerate(classes(scale))
-        for seed in range(FIRST_SEED, FIRST_SEED + setting(scale)["n_seeds"])
+        for seed in range(FIRST_SEED, FIRST_SEED + n_seeds(scale))
         for method in (LOOKED_AT if k or scale == "smoke" else (*LOOKED_AT[:2], *RECIPES))
     ]
     trial = [

@@ -76,7 +76,6 @@ def setting(scale: str, data: str = "mvtec_ad") -> dict[str, Any]:
         "frozen": pick(scale, smoke=4, laptop=4, paper=0),  # stages up to this stride
     }
     return {
-        "n_seeds": pick(scale, smoke=2, laptop=10, paper=5),
         "n_beside": pick(scale, smoke=1, laptop=5),  # of flagged classes, and at severity 5
         "side": pick(scale, smoke=64, laptop=128, paper=224),
         "n_train": pick(scale, smoke=8, laptop=100),
@@ -89,6 +88,11 @@ def setting(scale: str, data: str = "mvtec_ad") -> dict[str, Any]:
 def severities(scale: str) -> dict[str, int]:
     """Return the severity of each corruption at which verdicts are judged: the matched ones, at paper scale the printed one."""
     return pick(scale, smoke=MATCHED, laptop=MATCHED, paper=HARDEST)
+
+
+def n_seeds(scale: str) -> int:
+    """Return how many seeds are judged: what may grow without a cell being computed again."""
+    return pick(scale, smoke=2, laptop=10, paper=5)
 
 
 def cells(scale: str) -> list[Cell]:
@@ -108,7 +112,7 @@ def cells(scale: str) -> list[Cell]:
 def _judged(scale: str, classes: tuple[str, ...]) -> list[Cell]:
     grid, levels = setting(scale), severities(scale)
     found = []
-    for seed in range(FIRST_SEED, FIRST_SEED + grid["n_seeds"]):
+    for seed in range(FIRST_SEED, FIRST_SEED + n_seeds(scale)):
         beside = seed < FIRST_SEED + grid["n_beside"]
         for name in classes:
             conditions = [("clean", 0), *levels.items()]
