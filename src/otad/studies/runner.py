@@ -1,6 +1,6 @@
 """Cells of a study computed in any order, on any number of cores or machines, each kept in a file of its own; then gathered.
 
-A cell's file is named by its key and by the code it ran (`sources.fingerprint`), so a changed study finds no old cells, and a killed
+A cell's file is named by its key and by the code it ran (`reached.fingerprint`), so a changed study finds no old cells, and a killed
 run finds all it had finished. `python -m otad.studies --help` is the command line; the Snakefile calls it.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from otad.machine import commit, machine, peak_memory_mb, versions
 from otad.studies import Cell, Row, Study
-from otad.studies.sources import fingerprint
+from otad.studies.reached import fingerprint
 
 JOB_SECONDS = 60.0  # of one job: starting Python and torch takes 5 to 8
 
@@ -29,7 +29,7 @@ class CellError(RuntimeError):
 
 def code(study: Study) -> str:
     """Return the hash of all code that the study's cells run."""
-    return fingerprint(study.compute.__module__)
+    return fingerprint(study.compute.__module__, study.compute.__name__)
 
 
 def place(study: Study, scale: str, cell: Cell, folder: Path) -> Path:
