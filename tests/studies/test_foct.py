@@ -119,3 +119,11 @@ def test_each_reading_of_what_a_query_is_scored_against_has_its_own_sharpness():
     for name in few_shot.VARIANTS.keys() - {"FOCT out, nearest"}:
         reading = foct_results.READING[few_shot.VARIANTS[name][0]["memory"]]
         assert ratio[name] == pytest.approx(chosen[reading] / chosen["FOCT"], rel=1e-5)
+
+
+def test_more_shots_than_normal_pictures_are_refused_and_fewer_are_drawn_once_each():
+    images = torch.arange(5.0)[:, None]
+    drawn = few_shot.few(images, 4, torch.Generator().manual_seed(0))
+    assert len(set(drawn.flatten().tolist())) == 4
+    with pytest.raises(ValueError, match="6 shots are to be drawn from 5 normal pictures"):
+        few_shot.few(images, 6, torch.Generator())

@@ -73,8 +73,7 @@ def task(cell: Cell, scale: str, defects: tuple[str, ...] | None = None) -> Task
     generator = torch.Generator().manual_seed(seed)
     if scale == "paper":
         data: Any = on_disk(arena, name, side)
-        some = torch.randperm(len(data.train), generator=generator)[:n]
-        data = replace(data, train=data.train[some])
+        data = replace(data, train=few(data.train, n, generator))
         inside = None if name in NO_FOREGROUND else GrabCut()(data.train)
     elif arena == "aligned":
         data = scenes.load(name, side, n, n_good, n_each, defects, seed=seed)
@@ -90,6 +89,15 @@ def task(cell: Cell, scale: str, defects: tuple[str, ...] | None = None) -> Task
     kinds = [data.kinds[i] for i in order.tolist()]
     masks = torch.zeros_like(data.test[:, 0], dtype=torch.bool) if data.masks is None else data.masks
     return Task(data.train, inside, data.test[order], masks[order], data.labels[order], kinds)
+
+
+def few(images: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw n of these normal pictures, each once; ValueError if there are fewer."""
+    if len(images) < n:
+        raise ValueError(
+            f"{n} shots are to be drawn from {len(images)} normal pictures: give {n} or more, or ask for fewer shots."
+        )
+    return images[torch.randperm(len(images), generator=generator)[:n]]
 
 
 def turned(name: str, side: int, n: int, kinds: list[str], seed: int) -> Any:
