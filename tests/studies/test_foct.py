@@ -84,3 +84,46 @@ def test_a_cell_has_a_row_a_method_and_number_of_shots():
     found = [(row["shots"], row["method"]) for row in rows]
     assert found == [(k, name) for k in few_shot.SHOTS for name in foct_results.names(k)]
     assert all(0 <= row[m] <= 100 for row in rows for m in ("image", "image F1", "pixel", "pixel F1"))
+
+
+def test_a_bad_cell_carries_all_defects_that_were_planted_and_a_good_one_none():
+    kinds = ["good", "hole", "contamination"]
+    data = few_shot.cells("mono", 48, 2, kinds, 5)
+    clean = few_shot.solar.load("mono", 48, 2, 3, 0, 5)
+    assert torch.equal(data.test[0], clean.test[0])
+    assert torch.equal((data.test != clean.test).any(1) & ~data.masks, torch.zeros_like(data.masks))
+    assert data.labels.tolist() == [False, True, True]
+
+
+def test_damages_lie_over_each_other_where_they_were_chosen():
+    images = torch.zeros(2, 3, 4, 5)
+    spots = torch.zeros(3, 2, 4, 5, dtype=torch.bool)
+    spots[0, :, 0], spots[1, :, 1], spots[2, :, 2] = True, True, True
+    tries = [(torch.full_like(images, 0.25 * (k + 1)), mask) for k, mask in enumerate(spots)]
+    laid, marks = few_shot.laid(images, tries, torch.tensor([[0, 1], [2, 1]]))
+    assert laid[0, 0, :, 0].tolist() == [0.25, 0.0, 0.75, 0.0]
+    assert laid[1, 0, :, 0].tolist() == [0.0, 0.5, 0.0, 0.0]
+    assert torch.equal(marks, (laid > 0).any(1))
+
+
+def test_each_reading_of_what_a_query_is_scored_against_has_its_own_sharpness():
+    cell = {"what": "score", "arena": "turned", "class": "bottle", "seed": 101}
+    given, looked = foct_results.pictures(cell, "smoke"), foct_results.looks("smoke")
+    found = {
+        name: foct_results.build(name, given, 2, looked, "smoke", 0).start_.navigator.beta
+        for name in few_shot.VARIANTS
+        if name != "FOCT out, nearest"
+    }
+    ratio = {name: beta / found["FOCT"] for name, beta in found.items()}
+    chosen = foct_results.CHOSEN
+    for name in few_shot.VARIANTS.keys() - {"FOCT out, nearest"}:
+        reading = foct_results.READING[few_shot.VARIANTS[name][0]["memory"]]
+        assert ratio[name] == pytest.approx(chosen[reading] / chosen["FOCT"], rel=1e-5)
+
+
+def test_more_shots_than_normal_pictures_are_refused_and_fewer_are_drawn_once_each():
+    images = torch.arange(5.0)[:, None]
+    drawn = few_shot.few(images, 4, torch.Generator().manual_seed(0))
+    assert len(set(drawn.flatten().tolist())) == 4
+    with pytest.raises(ValueError, match="6 shots are to be drawn from 5 normal pictures"):
+        few_shot.few(images, 6, torch.Generator())

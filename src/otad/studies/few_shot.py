@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from otad.data import Dataset
 from otad.data.annotations import AnnotatedDataset, Annotation
 from otad.data.drawn import scenes, textures
 from otad.data.drawn.defects import KINDS, damage
@@ -29,7 +30,7 @@ from otad.transport import Scaled
 FIRST_SEED = 100
 HELD_OUT = (0, 1)  # seeds that chose arena and settings; no verdict is theirs
 ZOOM, WANDER = 0.7, 6.0  # of the turned arena: from farther away, anywhere in the picture and turned
-PLANTED = 3  # defects of its kind on each bad picture there
+PLANTED = 3  # defects of its kind on each bad picture there, and on each bad cell
 SHOTS = (1, 2, 4)
 NO_FOREGROUND = ("carpet", "grid", "leather", "tile", "wood")  # of MVTec AD: the product fills the picture
 
@@ -40,7 +41,6 @@ def setting(scale: str) -> dict[str, int]:
         "side": pick(scale, smoke=48, laptop=128, paper=336),
         "n_good": pick(scale, smoke=3, laptop=12),
         "n_each": pick(scale, smoke=1, laptop=2),
-        "n_seeds": pick(scale, smoke=2, laptop=10),
     }
 
 
@@ -73,8 +73,7 @@ def task(cell: Cell, scale: str, defects: tuple[str, ...] | None = None) -> Task
     generator = torch.Generator().manual_seed(seed)
     if scale == "paper":
         data: Any = on_disk(arena, name, side)
-        some = torch.randperm(len(data.train), generator=generator)[:n]
-        data = replace(data, train=data.train[some])
+        data = replace(data, train=few(data.train, n, generator))
         inside = None if name in NO_FOREGROUND else GrabCut()(data.train)
     elif arena == "aligned":
         data = scenes.load(name, side, n, n_good, n_each, defects, seed=seed)
@@ -85,12 +84,20 @@ def task(cell: Cell, scale: str, defects: tuple[str, ...] | None = None) -> Task
     elif arena == "textures":
         data, inside = textures.load(name, side, n, n_good, n_each, seed=seed), None
     else:
-        kinds = ["good"] * n_good + list(KINDS) * n_each
-        data, inside = solar.planted(name, side, n, kinds, seed, 40 + solar.CELLS.index(name)), None
+        data, inside = cells(name, side, n, ["good"] * n_good + list(KINDS) * n_each, seed), None
     order = torch.randperm(len(data.test), generator=generator)
     kinds = [data.kinds[i] for i in order.tolist()]
     masks = torch.zeros_like(data.test[:, 0], dtype=torch.bool) if data.masks is None else data.masks
     return Task(data.train, inside, data.test[order], masks[order], data.labels[order], kinds)
+
+
+def few(images: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draw n of these normal pictures, each once; ValueError if there are fewer."""
+    if len(images) < n:
+        raise ValueError(
+            f"{n} shots are to be drawn from {len(images)} normal pictures: give {n} or more, or ask for fewer shots."
+        )
+    return images[torch.randperm(len(images), generator=generator)[:n]]
 
 
 def turned(name: str, side: int, n: int, kinds: list[str], seed: int) -> Any:
@@ -99,13 +106,8 @@ def turned(name: str, side: int, n: int, kinds: list[str], seed: int) -> Any:
     images = torch.stack([scenes.render(name, side, s, zoom=ZOOM, wander=WANDER)[0] for s in drawn])
     objects = torch.stack([scenes.foreground(name, side, s, zoom=ZOOM, wander=WANDER) for s in drawn])
     tries = [damage(list(images[n:]), kinds, [seed, 78, place]) for place in range(8)]
-    pictures, masks = (torch.stack(found) for found in zip(*tries, strict=True))
-    share = (masks & objects[n:]).sum((2, 3)) / masks.sum((2, 3)).clamp(min=1)
-    best, each, test = share.argsort(0, descending=True), torch.arange(len(kinds)), images[n:]
-    marks = torch.zeros_like(objects[n:])
-    for places in best[:PLANTED]:
-        here = masks[places, each]
-        test, marks = torch.where(here[:, None], pictures[places, each], test), marks | here
+    share = torch.stack([(m & objects[n:]).sum((1, 2)) / m.sum((1, 2)).clamp(min=1) for _, m in tries])
+    test, marks = laid(images[n:], tries, share.argsort(0, descending=True)[:PLANTED])
     found = [[Annotation(m, float(m.sum()), k)] if m.any() else [] for m, k in zip(marks, kinds, strict=True)]
     groups = ["structural" if k != "good" else k for k in kinds]
     return AnnotatedDataset(
@@ -121,6 +123,28 @@ def turned(name: str, side: int, n: int, kinds: list[str], seed: int) -> Any:
         test[:0],
         objects[:n],
     )
+
+
+def cells(name: str, side: int, n: int, kinds: list[str], seed: int) -> Dataset:
+    """Load normal solar cells and plant defects on those that are not to stay good."""
+    data = solar.load(name, side, n, len(kinds), 0, seed)
+    salt = 40 + solar.CELLS.index(name)
+    tries = [damage(list(data.test), kinds, [seed, salt, place], grey=True) for place in range(PLANTED)]
+    every = torch.arange(PLANTED)[:, None].expand(-1, len(kinds))
+    test, marks = laid(data.test, tries, every)
+    return replace(
+        data, name=f"{name}, planted", test=test, masks=marks, labels=marks.flatten(1).any(1), kinds=kinds
+    )
+
+
+def laid(images: Tensor, tries: list[tuple[Tensor, Tensor]], chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Lay several damages over each image: of `tries` (images and masks each) those of the indices `chosen` (K,N), one after the other."""
+    pictures, masks = (torch.stack(found) for found in zip(*tries, strict=True))
+    marks, each = torch.zeros_like(masks[0]), torch.arange(len(images))
+    for places in chosen:
+        here = masks[places, each]
+        images, marks = torch.where(here[:, None], pictures[places, each], images), marks | here
+    return images, marks
 
 
 # The contestants ----------------------------------------------------------------------------------
