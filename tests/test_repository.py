@@ -113,8 +113,6 @@ def test_every_page_is_in_the_table_of_contents_and_paired():
 
 # Pages that still have more than 500 lines; none may join them, and one that no longer does leaves.
 LONGER = {
-    "01_one_dimensional_transport",
-    "03_data_and_features",
     "12_reference_selection",
     "13_results",
     "14_maps",
