@@ -117,7 +117,6 @@ LONGER = {
     "03_data_and_features",
     "12_reference_selection",
     "13_results",
-    "14_maps",
 }
 
 
