@@ -115,7 +115,6 @@ def test_every_page_is_in_the_table_of_contents_and_paired():
 LONGER = {
     "12_reference_selection",
     "13_results",
-    "14_maps",
 }
 
 
