@@ -28,6 +28,7 @@ METHODS = {
     "TTAD": "otad.methods.memory.ttad",
     "FastFlow": "otad.methods.flows.fastflow",
     "CFlow": "otad.methods.flows.cflow",
+    "CSFlow": "otad.methods.flows.csflow",
     "DifferNet": "otad.methods.flows.differnet",
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",
