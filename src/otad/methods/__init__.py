@@ -32,6 +32,7 @@ METHODS = {
     "DifferNet": "otad.methods.flows.differnet",
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",
+    "ReverseDistillation": "otad.methods.distillation.reverse_distillation",
     "STPM": "otad.methods.distillation.stpm",
     "MAEDAY": "otad.methods.reconstruction.maeday",
     "HistogramContrast": "otad.methods.saliency.contrast",
