@@ -34,6 +34,7 @@ METHODS = {
     "GNL": "otad.methods.distillation.gnl",
     "ReverseDistillation": "otad.methods.distillation.reverse_distillation",
     "STPM": "otad.methods.distillation.stpm",
+    "DFR": "otad.methods.reconstruction.dfr",
     "MAEDAY": "otad.methods.reconstruction.maeday",
     "HistogramContrast": "otad.methods.saliency.contrast",
     "RegionContrast": "otad.methods.saliency.contrast",
