@@ -25,6 +25,7 @@ METHODS = {
     "PaDiM": "otad.methods.density.padim",
     "RegAD": "otad.methods.density.regad",
     "SPADE": "otad.methods.density.spade",
+    "PANDA": "otad.methods.density.panda",
     "TTAD": "otad.methods.memory.ttad",
     "FastFlow": "otad.methods.flows.fastflow",
     "CFlow": "otad.methods.flows.cflow",
