@@ -14,10 +14,13 @@ def made(name, device):
     net = network().to(device)
     return {
         "PANDA": lambda: methods.PANDA(net, epochs=1, batch_size=3),
+        "CutPaste": lambda: methods.CutPaste(
+            net, hidden=8, patch_size=16, stride=8, epochs=1, steps=2, batch_size=3
+        ),
     }[name]()
 
 
-@pytest.mark.parametrize("name", ["PANDA"])
+@pytest.mark.parametrize("name", ["PANDA", "CutPaste"])
 def test_a_method_learns_and_scores_where_its_pictures_are(name):
     pictures = torch.rand(4, 3, 32, 40, generator=torch.Generator().manual_seed(0))
     with pretended_gpu():

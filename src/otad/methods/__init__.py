@@ -32,6 +32,7 @@ METHODS = {
     "DifferNet": "otad.methods.flows.differnet",
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",
+    "CutPaste": "otad.methods.pretext.cutpaste",
     "MAEDAY": "otad.methods.reconstruction.maeday",
     "HistogramContrast": "otad.methods.saliency.contrast",
     "RegionContrast": "otad.methods.saliency.contrast",
