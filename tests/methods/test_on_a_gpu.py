@@ -1,0 +1,31 @@
+"""Methods that train a network keep CUDA's rules about devices, enforced without a GPU."""
+
+import pytest
+import torch
+
+from otad import methods
+
+from ..pretended_gpu import pretended_gpu
+from .density.test_panda import network
+
+
+def made(name, device):
+    """Each method at a size of a second, its network on a device."""
+    net = network().to(device)
+    return {
+        "PANDA": lambda: methods.PANDA(net, epochs=1, batch_size=3),
+        "CutPaste": lambda: methods.CutPaste(
+            net, hidden=8, patch_size=16, stride=8, epochs=1, steps=2, batch_size=3
+        ),
+    }[name]()
+
+
+@pytest.mark.parametrize("name", ["PANDA", "CutPaste"])
+def test_a_method_learns_and_scores_where_its_pictures_are(name):
+    pictures = torch.rand(4, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+    with pretended_gpu():
+        there = pictures.to("cuda")
+        scores = made(name, "cuda").fit(there).score(there[:2])
+        assert scores.maps.is_cuda
+        assert scores.image_scores.is_cuda
+        assert scores.maps.shape == (2, 32, 40)
