@@ -147,6 +147,31 @@ def test_a_base_class_counts_and_a_module_handed_on_counts_whole(package):
     assert _print(package, "whole") != before[1]
 
 
+def test_a_table_handed_on_counts_with_all_that_it_lists(package):
+    study = package / "study.py"
+    study.write_text(
+        study.read_text() + "\n\ndef every():\n    return [getattr(methods, m) for m in ('FCA',)]\n"
+    )
+    before = _print(package, "every")
+    _edit(package / "methods" / "fca.py", "class FCA:\n    pass", "class FCA:\n    x = 1")
+    assert _print(package, "every") != before
+
+
+def test_a_name_that_two_functions_import_stands_for_both(package):
+    study = package / "study.py"
+    other = "\n\ndef elsewhere():\n    from toy import alien as late\n\n    return late.Z\n"
+    study.write_text(study.read_text() + other)
+    before = _print(package), _print(package, "elsewhere")
+    _edit(package / "late.py", "    pass", "    return 1")
+    assert _print(package) != before[0]
+    _edit(package / "alien.py", "Z = 1", "Z = 2")
+    assert _print(package, "elsewhere") != before[1]
+
+
+def test_the_hash_is_the_same_in_every_version_of_python(package):
+    assert _print(package) == "a1e4190b9ea12768"
+
+
 def test_what_is_only_for_a_type_checker_or_a_program_does_not_count(package):
     before = _print(package)
     late = package / "late.py"

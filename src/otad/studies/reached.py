@@ -30,8 +30,18 @@ def fingerprint(module: str, name: str, package: Path = PACKAGE) -> str:
     """
     digest = hashlib.sha256()
     for (where, what), nodes in sorted(reached(module, name, package).items()):
-        digest.update(f"{where} {what}\n{[ast.dump(node) for node in nodes]}\n".encode())
+        digest.update(f"{where} {what}\n{_told(nodes)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _told(part: object) -> str:
+    """Return a syntax tree as text, without what is empty: every version of Python tells the same."""
+    if isinstance(part, list):
+        return f"[{', '.join(map(_told, part))}]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    fields = (f"{k}={_told(v)}" for k, v in ast.iter_fields(part) if v not in (None, []))
+    return f"{type(part).__name__}({', '.join(fields)})"
 
 
 def reached(module: str, name: str, package: Path = PACKAGE) -> dict[Place, list[ast.stmt]]:
@@ -44,6 +54,7 @@ def reached(module: str, name: str, package: Path = PACKAGE) -> dict[Place, list
         place = todo.pop()
         own = _module(place[0], package)
         names = list(own.defined) if place[1] == WHOLE else [place[1], LOOSE]
+        todo += [(other, WHOLE) for other in own.listed if place[1] == WHOLE and (other, LOOSE) not in found]
         for what in names:
             if what in own.defined and (place[0], what) not in found:
                 found[place[0], what] = own.defined[what]
@@ -55,12 +66,13 @@ def reached(module: str, name: str, package: Path = PACKAGE) -> dict[Place, list
 
 @dataclass(frozen=True)
 class _Module:
-    """A module: its statements by the name that they define or change, what its imports bind, and the modules it imports."""
+    """A module: its statements by the name that they define or change, what its imports bind, the modules it imports, those of its table."""
 
     name: str
     defined: dict[str, list[ast.stmt]]
-    bound: dict[str, str]
+    bound: dict[str, set[str]]
     imported: list[str]
+    listed: list[str]
 
 
 @functools.cache
@@ -74,9 +86,12 @@ def _module(name: str, package: Path) -> _Module:
         if not isinstance(node, ast.Import | ast.ImportFrom) and not _unseen(node):
             for what in _defines(node):
                 defined[what].append(node)
-    taken = dict(pair for node in running(tree) for pair in bound(node, path))
-    inside = {p for full in taken.values() for p in parents(full) if file_of(p, package)}
-    return _Module(name, dict(defined), taken, sorted(inside | set(parents(name)[:-1])))
+    taken: dict[str, set[str]] = defaultdict(set)
+    for local, full in (pair for node in running(tree) for pair in bound(node, path)):
+        taken[local].add(full)
+    inside = {p for full in set().union(*taken.values()) for p in parents(full) if file_of(p, package)}
+    listed = sorted(looked_up(f"{name}.{WHOLE}", package))
+    return _Module(name, dict(defined), dict(taken), sorted(inside | set(parents(name)[:-1])), listed)
 
 
 def _defines(node: ast.stmt) -> list[str]:
@@ -106,8 +121,8 @@ def _named(node: ast.stmt, own: _Module, package: Path) -> Iterator[Place]:
             continue
         if first in own.defined:
             yield own.name, first
-        if first in own.bound:
-            yield from _resolve([*own.bound[first].split("."), *rest], package)
+        for full in own.bound.get(first, ()):
+            yield from _resolve([*full.split("."), *rest], package)
 
 
 def _global(table: symtable.SymbolTable) -> set[str]:
@@ -130,7 +145,8 @@ def _resolve(parts: list[str], package: Path) -> Iterator[Place]:
         yield where, rest[0]
     elif rest[0] in module.bound:
         yield where, LOOSE
-        yield from _resolve([*module.bound[rest[0]].split("."), *rest[1:]], package)
+        for full in module.bound[rest[0]]:
+            yield from _resolve([*full.split("."), *rest[1:]], package)
     elif found := looked_up(f"{where}.{rest[0]}", package):
         yield where, LOOSE
         for other in found:
