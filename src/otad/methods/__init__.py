@@ -36,6 +36,7 @@ METHODS = {
     "KDAD": "otad.methods.distillation.kdad",
     "ReverseDistillation": "otad.methods.distillation.reverse_distillation",
     "STPM": "otad.methods.distillation.stpm",
+    "UniAD": "otad.methods.distillation.uniad",
     "DFR": "otad.methods.reconstruction.dfr",
     "MAEDAY": "otad.methods.reconstruction.maeday",
     "HistogramContrast": "otad.methods.saliency.contrast",
