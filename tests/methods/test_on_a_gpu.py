@@ -17,10 +17,11 @@ def made(name, device):
         "CutPaste": lambda: methods.CutPaste(
             net, hidden=8, patch_size=16, stride=8, epochs=1, steps=2, batch_size=3
         ),
+        "NSA": lambda: methods.NSA(net, width=4, epochs=1, batch_size=3),
     }[name]()
 
 
-@pytest.mark.parametrize("name", ["PANDA", "CutPaste"])
+@pytest.mark.parametrize("name", ["PANDA", "CutPaste", "NSA"])
 def test_a_method_learns_and_scores_where_its_pictures_are(name):
     pictures = torch.rand(4, 3, 32, 40, generator=torch.Generator().manual_seed(0))
     with pretended_gpu():

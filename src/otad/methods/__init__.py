@@ -33,6 +33,7 @@ METHODS = {
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",
     "CutPaste": "otad.methods.pretext.cutpaste",
+    "NSA": "otad.methods.pretext.nsa",
     "MAEDAY": "otad.methods.reconstruction.maeday",
     "HistogramContrast": "otad.methods.saliency.contrast",
     "RegionContrast": "otad.methods.saliency.contrast",
