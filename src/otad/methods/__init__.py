@@ -40,6 +40,7 @@ METHODS = {
     "UniAD": "otad.methods.distillation.uniad",
     "DFR": "otad.methods.reconstruction.dfr",
     "CutPaste": "otad.methods.pretext.cutpaste",
+    "NSA": "otad.methods.pretext.nsa",
     "MAEDAY": "otad.methods.reconstruction.maeday",
     "HistogramContrast": "otad.methods.saliency.contrast",
     "RegionContrast": "otad.methods.saliency.contrast",
