@@ -1,7 +1,7 @@
 """Reverse distillation (RD4AD): a student rebuilds the teacher's maps from a narrow code of them, deepest first.
 
-Deng and Li, Anomaly Detection via Reverse Distillation from One-Class Embedding (CVPR 2022), Sec. 3. At each place of each level the score is
-1 − cos(t, s), and levels are added up. The paper's loss is the mean of the same (Eq. 2); its code takes one cosine of a whole
+Deng and Li, Anomaly Detection via Reverse Distillation from One-Class Embedding (CVPR 2022). At each place of each level the score is
+1 − cos(t, s), and levels are added up. The paper's loss is the mean of the same; its code takes one cosine of a whole
 map, flattened, in the loss, but judges place by place. `GNL` is this and two things more; the small student is its own.
 """
 
@@ -33,7 +33,7 @@ class ReverseDistillation:
     backbone : the teacher, never changed, of two or more stages. The paper: WideResNet50-2, strides 4, 8, 16, pictures of 256 pixels.
     width    : None = the paper's student, as large as the teacher, for stages that double their strides and end with a ReLU, as it does;
                a number = the small one of `GNL`, with so many channels where its map is finest, for any stages.
-    loss     : "places" (the paper) or "flattened" (its code). combine : of the levels' maps; the paper tries both and adds.
+    loss     : "places" (the paper) or "flattened" (its code). combine : of the levels' maps; the code offers both, and adds.
     align_corners : of the maps' resizing; True in the code.
     epochs, lr, batch_size : of Adam. sigma : of the map's smoothing, in image pixels; None = none.
 
@@ -109,15 +109,15 @@ class ReverseDistillation:
         if self.student_ is None:
             raise ValueError("ReverseDistillation has no student yet: call fit with normal images first.")
         check_images(images)
-        maps = torch.cat([self._one(image) for image in images.split(1)])
-        return Scores.of_maps(maps if self.sigma is None else smooth(maps, self.sigma))
+        return Scores.of_maps(torch.cat([self._one(image) for image in images.split(1)]))
 
     @torch.no_grad()
     def _one(self, image: Tensor) -> Tensor:
         assert self.student_ is not None
         taught = self.backbone(image)
         size = (image.shape[-2], image.shape[-1])
-        return cosine_map(taught, self.student_(taught)[1], size, self.combine, self.align_corners)
+        large = cosine_map(taught, self.student_(taught)[1], size, self.combine, self.align_corners)
+        return large if self.sigma is None else smooth(large, self.sigma)
 
 
 def flattened_gap(taught: Sequence[Tensor], learnt: Sequence[Tensor]) -> Tensor:

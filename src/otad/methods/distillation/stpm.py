@@ -1,6 +1,6 @@
 """STPM: an untrained copy of a network imitates the trained one on normal pictures, level by level; where it fails, something is new.
 
-Wang et al., Student-Teacher Feature Pyramid Matching for Anomaly Detection (BMVC 2021), Sec. 3. Vectors t of the teacher and s of the student are
+Wang et al., Student-Teacher Feature Pyramid Matching for Anomaly Detection (BMVC 2021). Vectors t of the teacher and s of the student are
 brought to length 1, and at each place of each level  ½|t/|t| − s/|s||² = 1 − cos(t, s). The public code keeps the epoch with the least
 loss on a fifth of the training pictures; here all of them are learnt from, and the last epoch counts. anomalib's loss is a sum over
 the batch where the code's is a mean: its steps grow with the batch.
@@ -85,14 +85,14 @@ class STPM:
         if self.student_ is None:
             raise ValueError("STPM has no student yet: call fit with normal images first.")
         check_images(images)
-        maps = torch.cat([self._one(image) for image in images.split(1)])
-        return Scores.of_maps(maps if self.sigma is None else smooth(maps, self.sigma))
+        return Scores.of_maps(torch.cat([self._one(image) for image in images.split(1)]))
 
     @torch.no_grad()
     def _one(self, image: Tensor) -> Tensor:
         assert self.student_ is not None
         size = (image.shape[-2], image.shape[-1])
-        return pyramid_map(self.backbone(image), self.student_(image), size)
+        large = pyramid_map(self.backbone(image), self.student_(image), size)
+        return large if self.sigma is None else smooth(large, self.sigma)
 
 
 def distances(taught: Tensor, learnt: Tensor) -> Tensor:

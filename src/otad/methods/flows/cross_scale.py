@@ -1,6 +1,6 @@
 """Couplings on maps of several sizes at once: what `couplings.Glow` does to one map, with networks that see all of them.
 
-Rudolph et al., Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection (WACV 2022), Sec. 3. The inverse of the public code is
+Rudolph et al., Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection (WACV 2022). The inverse of the public code is
 wrong (it takes the shift of one half from the other half's network); nothing there calls it. Here it inverts.
 """
 

@@ -1,6 +1,6 @@
 """CS-Flow: one flow on maps of three sizes, whose couplings let the sizes see each other; how unlikely the picture is.
 
-Rudolph et al., Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection (WACV 2022), Sec. 3. anomalib adds up the log
+Rudolph et al., Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection (WACV 2022). anomalib adds up the log
 determinants of a whole batch, so that its loss weighs the volume by the batch's size; here every picture has its own. Features are
 standardised by the training set, a fixed map.
 """

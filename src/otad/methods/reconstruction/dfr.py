@@ -114,15 +114,15 @@ class DFR:
         if self.autoencoder_ is None:
             raise ValueError("DFR has learnt no autoencoder yet: call fit with normal images first.")
         check_images(images, smallest=self.patch_size)
-        maps = torch.cat([self._one(image) for image in images.split(1)])
-        return Scores.of_maps(maps if self.sigma is None else smooth(maps, self.sigma))
+        return Scores.of_maps(torch.cat([self._one(image) for image in images.split(1)]))
 
     @torch.no_grad()
     def _one(self, image: Tensor) -> Tensor:
         assert self.autoencoder_ is not None
         x = self._standardised(self.features(image))
         small = energy(x, self.autoencoder_(x))
-        return F.interpolate(small[:, None], image.shape[-2:], mode="bilinear", align_corners=True)[:, 0]
+        large = F.interpolate(small[:, None], image.shape[-2:], mode="bilinear", align_corners=True)[:, 0]
+        return large if self.sigma is None else smooth(large, self.sigma)
 
 
 def aggregated(maps: Tensor, size: tuple[int, int], patch_size: int) -> Tensor:
