@@ -33,6 +33,7 @@ METHODS = {
     "DifferNet": "otad.methods.flows.differnet",
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",
+    "Glance": "otad.methods.distillation.glance",
     "KDAD": "otad.methods.distillation.kdad",
     "ReverseDistillation": "otad.methods.distillation.reverse_distillation",
     "STPM": "otad.methods.distillation.stpm",
