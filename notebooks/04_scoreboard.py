@@ -63,8 +63,8 @@ CONTESTANTS = {
 # Some methods of the package are missing. TTAD adapts to pictures that look other than the training pictures did; here they look the
 # same, and unadapted it is PatchCore with another memory; its arena is on page 33. FOCT learns anew for every picture that it meets, which
 # takes a second each. The flows, FastFlow, CFlow, CSFlow and DifferNet, train for minutes before they say anything. So do the
-# students of a teacher, Glance, KDAD, STPM and ReverseDistillation (GNL, which is the latter and more, stands for them), and DFR's autoencoder.
-# RegAD must first have learnt on other categories. The weights of MAEDAY come from no package registry.
+# students of a teacher, Glance, KDAD, STPM and ReverseDistillation (GNL, which is the latter and more, stands for them), DFR's
+# autoencoder and UniAD's transformer. RegAD must first have learnt on other categories. The weights of MAEDAY come from no package registry.
 # PANDA tunes a network for minutes. CutPaste trains one from nothing to find defects made on purpose.
 #
 # ## The arena

@@ -37,6 +37,7 @@ METHODS = {
     "KDAD": "otad.methods.distillation.kdad",
     "ReverseDistillation": "otad.methods.distillation.reverse_distillation",
     "STPM": "otad.methods.distillation.stpm",
+    "UniAD": "otad.methods.distillation.uniad",
     "DFR": "otad.methods.reconstruction.dfr",
     "CutPaste": "otad.methods.pretext.cutpaste",
     "MAEDAY": "otad.methods.reconstruction.maeday",
