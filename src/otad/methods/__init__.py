@@ -34,6 +34,7 @@ METHODS = {
     "GNL": "otad.methods.distillation.gnl",
     "CutPaste": "otad.methods.pretext.cutpaste",
     "NSA": "otad.methods.pretext.nsa",
+    "DRAEM": "otad.methods.reconstruction.draem",
     "MAEDAY": "otad.methods.reconstruction.maeday",
     "HistogramContrast": "otad.methods.saliency.contrast",
     "RegionContrast": "otad.methods.saliency.contrast",
