@@ -21,10 +21,13 @@ def made(name, device):
         "DRAEM": lambda: methods.DRAEM(
             torch.rand(2, 3, 20, 20), width=2, judge_width=2, epochs=1, batch_size=3
         ),
+        "PatchSVDD": lambda: methods.PatchSVDD(
+            32, (16, 16), dimension=4, width=2, epochs=1, crops=2, batch_size=4
+        ),
     }[name]()
 
 
-@pytest.mark.parametrize("name", ["PANDA", "CutPaste", "NSA", "DRAEM"])
+@pytest.mark.parametrize("name", ["PANDA", "CutPaste", "NSA", "DRAEM", "PatchSVDD"])
 def test_a_method_learns_and_scores_where_its_pictures_are(name):
     pictures = torch.rand(4, 3, 64, 72, generator=torch.Generator().manual_seed(0))
     with pretended_gpu():

@@ -34,6 +34,7 @@ METHODS = {
     "GNL": "otad.methods.distillation.gnl",
     "CutPaste": "otad.methods.pretext.cutpaste",
     "NSA": "otad.methods.pretext.nsa",
+    "PatchSVDD": "otad.methods.pretext.patch_svdd",
     "DRAEM": "otad.methods.reconstruction.draem",
     "MAEDAY": "otad.methods.reconstruction.maeday",
     "HistogramContrast": "otad.methods.saliency.contrast",
