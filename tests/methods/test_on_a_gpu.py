@@ -14,6 +14,7 @@ def made(name, device):
     net = network().to(device)
     return {
         "PANDA": lambda: methods.PANDA(net, epochs=1, batch_size=3),
+        "FYD": lambda: methods.FYD(net, epochs=1, batch_size=3),
         "CutPaste": lambda: methods.CutPaste(
             net, hidden=8, patch_size=32, stride=16, epochs=1, steps=2, batch_size=3
         ),
@@ -27,7 +28,7 @@ def made(name, device):
     }[name]()
 
 
-@pytest.mark.parametrize("name", ["PANDA", "CutPaste", "NSA", "DRAEM", "PatchSVDD"])
+@pytest.mark.parametrize("name", ["PANDA", "FYD", "CutPaste", "NSA", "DRAEM", "PatchSVDD"])
 def test_a_method_learns_and_scores_where_its_pictures_are(name):
     pictures = torch.rand(4, 3, 64, 72, generator=torch.Generator().manual_seed(0))
     with pretended_gpu():

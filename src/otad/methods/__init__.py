@@ -26,6 +26,7 @@ METHODS = {
     "RegAD": "otad.methods.density.regad",
     "SPADE": "otad.methods.density.spade",
     "PANDA": "otad.methods.density.panda",
+    "FYD": "otad.methods.density.fyd",
     "TTAD": "otad.methods.memory.ttad",
     "FastFlow": "otad.methods.flows.fastflow",
     "CFlow": "otad.methods.flows.cflow",

@@ -1,6 +1,6 @@
 """The networks of Patch SVDD: encoders of patches, the large through its quarters, and classifiers of sides.
 
-Yi and Yoon, Patch SVDD: Patch-level SVDD for Anomaly Detection and Segmentation (ACCV 2020), Sec. 3.4; widths are those of the public
+Yi and Yoon, Patch SVDD: Patch-level SVDD for Anomaly Detection and Segmentation (ACCV 2020); widths are those of the public
 code, whose classifier has a last layer of unit weights without a gradient. Here it is an ordinary one.
 """
 

@@ -1,7 +1,7 @@
 """Patch SVDD: an encoder of patches that tells where a neighbour lay; how far each patch is from all patches known.
 
-Yi and Yoon, Patch SVDD: Patch-level SVDD for Anomaly Detection and Segmentation (ACCV 2020), Sec. 3. Two tasks: name on which of eight sides
-a second patch lay, and give patches next to each other the same code, ‖h(p) − h(p′)‖² (Eq. 4). Patches of two sizes, of which the larger is
+Yi and Yoon, Patch SVDD: Patch-level SVDD for Anomaly Detection and Segmentation (ACCV 2020). Two tasks: name on which of eight sides
+a second patch lay, and give patches next to each other the same code, ‖h(p) − h(p′)‖². Patches of two sizes, of which the larger is
 encoded through its quarters; a picture's map is the product of both. Two things differ from the public code. It has the norm where the
 paper has its square. And it pushes a second patch that would lie outside back into the picture, so that near the border a label may
 name a side on which the patch does not lie; here both patches are drawn so that they fit.
@@ -158,7 +158,7 @@ class PatchSVDD:
 
 
 def closeness(first: Tensor, second: Tensor, squared: bool = True) -> Tensor:
-    """Return the mean squared distance of codes (n,D) in pairs, 0-d (Eq. 4); squared=False: the mean distance, as in the public code."""
+    """Return the mean squared distance of codes (n,D) in pairs, 0-d; squared=False: the mean distance, as in the public code."""
     away = (first - second).square().sum(dim=1)
     return away.mean() if squared else torch.linalg.vector_norm(first - second, dim=1).mean()
 

@@ -1,7 +1,7 @@
 """DRAEM: one network takes foreign textures out of a picture, another compares before and after and says where they were.
 
-Zavrtanik, Kristan and Skočaj, DRAEM: A Discriminatively Trained Reconstruction Embedding for Surface Anomaly Detection (ICCV 2021), Sec. 3.
-Loss: |I − Î|² + (1 − SSIM(I, Î)) + focal loss of the mask (Eq. 1 and 2). In anomalib's focal loss normal pixels weigh nothing, so that a
+Zavrtanik, Kristan and Skočaj, DRAEM: A Discriminatively Trained Reconstruction Embedding for Surface Anomaly Detection (ICCV 2021).
+Loss: |I − Î|² + (1 − SSIM(I, Î)) + focal loss of the mask. In anomalib's focal loss normal pixels weigh nothing, so that a
 picture without defects has none; here, as in the authors' code, all pixels weigh the same.
 """
 
@@ -121,7 +121,7 @@ class DRAEM:
 
 
 def restoration_loss(image: Tensor, restored: Tensor) -> Tensor:
-    """Return the mean squared error plus 1 − SSIM of images (N,3,H,W), 0-d (Eq. 1)."""
+    """Return the mean squared error plus 1 − SSIM of images (N,3,H,W), 0-d."""
     return F.mse_loss(restored, image) + 1 - ssim(image, restored).mean()
 
 

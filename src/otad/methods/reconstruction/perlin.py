@@ -1,7 +1,7 @@
 """Foreign textures behind a cloudy mask: the defects that DRAEM makes on purpose.
 
-Zavrtanik, Kristan and Skočaj, DRAEM: A Discriminatively Trained Reconstruction Embedding for Surface Anomaly Detection (ICCV 2021),
-Sec. 3.3; the clouds are Perlin, An Image Synthesizer (SIGGRAPH 1985), with his smoother steps of 2002.
+Zavrtanik, Kristan and Skočaj, DRAEM: A Discriminatively Trained Reconstruction Embedding for Surface Anomaly Detection (ICCV 2021);
+the clouds are Perlin, An Image Synthesizer (SIGGRAPH 1985), with his smoother steps of 2002.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def paint_texture(
 ) -> tuple[Tensor, Tensor]:
     """Lay a foreign texture over parts of a picture, both (3,H,W): the new picture and the mask of what changed, which may be empty.
 
-    I · (1 − M) + M · ((1 − β) A + β I), β ~ U(0, beta), M a cloud (`cloud`), A the source after three of ten changes (Eq. 3).
+    I · (1 − M) + M · ((1 − β) A + β I), β ~ U(0, beta), M a cloud (`cloud`), A the source after three of ten changes.
 
     Raises ValueError for pictures of different sizes and settings out of range.
     """
