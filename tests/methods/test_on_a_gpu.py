@@ -14,19 +14,26 @@ def made(name, device):
     net = network().to(device)
     return {
         "PANDA": lambda: methods.PANDA(net, epochs=1, batch_size=3),
+        "FYD": lambda: methods.FYD(net, epochs=1, batch_size=3),
         "CutPaste": lambda: methods.CutPaste(
-            net, hidden=8, patch_size=16, stride=8, epochs=1, steps=2, batch_size=3
+            net, hidden=8, patch_size=32, stride=16, epochs=1, steps=2, batch_size=3
         ),
         "NSA": lambda: methods.NSA(net, width=4, epochs=1, batch_size=3),
+        "DRAEM": lambda: methods.DRAEM(
+            torch.rand(2, 3, 20, 20), width=2, judge_width=2, epochs=1, batch_size=3
+        ),
+        "PatchSVDD": lambda: methods.PatchSVDD(
+            32, (16, 16), dimension=4, width=2, epochs=1, crops=2, batch_size=4
+        ),
     }[name]()
 
 
-@pytest.mark.parametrize("name", ["PANDA", "CutPaste", "NSA"])
+@pytest.mark.parametrize("name", ["PANDA", "FYD", "CutPaste", "NSA", "DRAEM", "PatchSVDD"])
 def test_a_method_learns_and_scores_where_its_pictures_are(name):
-    pictures = torch.rand(4, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+    pictures = torch.rand(4, 3, 64, 72, generator=torch.Generator().manual_seed(0))
     with pretended_gpu():
         there = pictures.to("cuda")
         scores = made(name, "cuda").fit(there).score(there[:2])
         assert scores.maps.is_cuda
         assert scores.image_scores.is_cuda
-        assert scores.maps.shape == (2, 32, 40)
+        assert scores.maps.shape == (2, 64, 72)

@@ -1,6 +1,6 @@
 """PANDA: pretrained features drawn together, not too far; how far a picture's are from its neighbours'.
 
-Reiss et al., PANDA: Adapting Pretrained Features for Anomaly Detection and Segmentation (CVPR 2021), Sec. 3. The last stages of a network
+Reiss et al., PANDA: Adapting Pretrained Features for Anomaly Detection and Segmentation (CVPR 2021). The last stages of a network
 are tuned until normal pictures lie close to a centre c that is fixed beforehand: min mean ‖f(x) − c‖²/d. The best of all such networks
 maps every picture to c and tells nothing any more: it has collapsed. So tuning stops early, or the weights are held where they were,
 as strongly as the Fisher information of what they had learnt before says (elastic weight consolidation). The public code looks at the
@@ -164,7 +164,7 @@ def pooled(network: Backbone, images: Tensor) -> Tensor:
 
 
 def compactness(features: Tensor, centre: Tensor) -> Tensor:
-    """Return the mean over pictures of ‖f − c‖²/d for features (N,d) and a centre (d,): 0-d, 0 only if all of them are c (Eq. 2)."""
+    """Return the mean over pictures of ‖f − c‖²/d for features (N,d) and a centre (d,): 0-d, 0 only if all of them are c."""
     return (features - centre).square().mean()
 
 

@@ -1,6 +1,6 @@
 """Pieces of one picture, blended into another without a seam: the defects that NSA makes on purpose.
 
-Schlüter et al., Natural Synthetic Anomalies for Self-Supervised Anomaly Detection and Localization (ECCV 2022), Sec. 3; the blending is
+Schlüter et al., Natural Synthetic Anomalies for Self-Supervised Anomaly Detection and Localization (ECCV 2022); the blending is
 Pérez, Gangnet and Blake, Poisson Image Editing (SIGGRAPH 2003): inside a patch the picture gets other gradients, and around it its own
 colours. Find f with Δf = div v inside, f = the picture on the border, v the patch's gradient.
 """
@@ -39,7 +39,7 @@ def blend(
     x0: float = 7.0,
     background: tuple[float, float] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Blend one to `patches` pieces of a source into a picture, both (3,H,W): the new picture and its label (H,W) in [0,1] (Sec. 3.1).
+    """Blend one to `patches` pieces of a source into a picture, both (3,H,W): the new picture and its label (H,W) in [0,1].
 
     bounds : smallest and largest height and width of a piece, shares of the picture. resize : factors that its size is changed by.
     mixed : keep the picture's gradients where they are stronger. k, x0 : of the label, see `intensity_label`.
@@ -130,7 +130,7 @@ def _solved(right: np.ndarray, frame: np.ndarray) -> np.ndarray:
 def intensity_label(
     before: Tensor, after: Tensor, where: Tensor, k: float = 1 / 3, x0: float = 7.0
 ) -> Tensor:
-    """Return how abnormal a change is, (H,W) in [0,1]: 1 / (1 + exp(−k (d − x₀))) where it is seen at all, else 0 (Sec. 3.2).
+    """Return how abnormal a change is, (H,W) in [0,1]: 1 / (1 + exp(−k (d − x₀))) where it is seen at all, else 0.
 
     d : the change of a pixel in grey levels of 255, mean over colours, median of a disc around it. where : (H,W) bool, what was pasted on.
     """

@@ -1,6 +1,6 @@
 """CutPaste: a network that tells pictures from those with a piece moved; how unusual its features are.
 
-Li et al., CutPaste: Self-Supervised Learning for Anomaly Detection and Localization (CVPR 2021), Sec. 2. A rectangle is cut out of a normal
+Li et al., CutPaste: Self-Supervised Learning for Anomaly Detection and Localization (CVPR 2021). A rectangle is cut out of a normal
 picture, its colours shaken a little, and pasted elsewhere; or a thin strip of it, turned: a scar. A network learns to name what was done.
 Then that task is over: a Gaussian describes the features of normal pictures, −log N(f(x); μ, Σ) is a picture's score. For maps a second
 network does the same on small crops, at every place.

@@ -1,6 +1,6 @@
 """NSA: a network that paints where a piece of another picture was blended in, and how much it changed.
 
-Schlüter et al., Natural Synthetic Anomalies for Self-Supervised Anomaly Detection and Localization (ECCV 2022), Sec. 3. Each normal picture
+Schlüter et al., Natural Synthetic Anomalies for Self-Supervised Anomaly Detection and Localization (ECCV 2022). Each normal picture
 gets pieces of another one, without a seam (`blending`); the network learns the label by its binary cross entropy. What it paints on a new
 picture is the map. Sizes and number of pieces, the background's grey level and the label's k and x₀ are set for each class in the
 public code: a choice by hand that other methods do without.

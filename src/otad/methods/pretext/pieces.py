@@ -1,6 +1,6 @@
 """Pieces of a picture, moved: the two defects that CutPaste makes on purpose.
 
-Li et al., CutPaste: Self-Supervised Learning for Anomaly Detection and Localization (CVPR 2021), Sec. 2.2 and 2.3.
+Li et al., CutPaste: Self-Supervised Learning for Anomaly Detection and Localization (CVPR 2021).
 """
 
 from __future__ import annotations
