@@ -65,7 +65,8 @@ CONTESTANTS = {
 # takes a second each. The flows, FastFlow, CFlow, CSFlow and DifferNet, train for minutes before they say anything. So do the
 # students of a teacher, Glance, KDAD, STPM and ReverseDistillation (GNL, which is the latter and more, stands for them), DFR's
 # autoencoder and UniAD's transformer. RegAD must first have learnt on other categories. The weights of MAEDAY come from no package registry.
-# PANDA tunes a network for minutes. CutPaste and NSA train one from nothing to find defects made on purpose.
+# PANDA and FYD tune a network for minutes. CutPaste, NSA and DRAEM train one from nothing to find defects made on purpose,
+# PatchSVDD one to tell where a patch lay.
 #
 # ## The arena
 #
