@@ -33,6 +33,7 @@ METHODS = {
     "DifferNet": "otad.methods.flows.differnet",
     "PRADOT": "otad.methods.prototypes.pradot",
     "GNL": "otad.methods.distillation.gnl",
+    "ViTAD": "otad.methods.distillation.vitad",
     "CutPaste": "otad.methods.pretext.cutpaste",
     "NSA": "otad.methods.pretext.nsa",
     "PatchSVDD": "otad.methods.pretext.patch_svdd",
