@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from otad.methods import ViTAD, load, save
-from otad.methods.distillation.gnl import gap
-from otad.methods.distillation.vitad import Decoder, block
+from otad.methods.distillation.vitad import Decoder, block, distance
 from otad.methods.flows.cflow import positional_encoding
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "distillation.npz"
@@ -55,13 +54,17 @@ def test_the_loss_is_the_paper_s_place_by_place_and_not_the_flattened_one_of_cod
             [torch.from_numpy(file[f"{who}{k}"]) for k in range(3)] for who in ("teacher", "student")
         )
         place, flat = float(file["rd_loss_place_by_place"]), float(file["rd_loss_flattened"])
-    assert float(gap(teacher, student)) == pytest.approx(place, rel=1e-4)
-    cosine = [
-        torch.cosine_similarity(a.flatten(1), b.flatten(1)).mean()
-        for a, b in zip(teacher, student, strict=True)
-    ]
-    assert float(sum(1 - c for c in cosine)) == pytest.approx(flat, rel=1e-4)
+    assert float(distance(teacher, student)) == pytest.approx(place, rel=1e-4)
+    assert float(distance(teacher, student, "flattened")) == pytest.approx(flat, rel=1e-4)
+    squared = sum(float((a - b).square().mean()) for a, b in zip(teacher, student, strict=True))
+    assert float(distance(teacher, student, "squared")) == pytest.approx(squared, rel=1e-5)
     assert place - flat > 0.03
+
+
+@pytest.mark.parametrize("loss", ["flattened", "squared"])
+def test_the_other_losses_fall_too(loss):
+    found = ViTAD(transformer(), loss, **{**small, "epochs": 10}).fit(images(8)).losses_
+    assert found[-1] < 0.8 * found[0]
 
 
 def test_the_decoder_gives_back_the_last_block_first():
@@ -132,6 +135,8 @@ def test_it_is_saved_and_loaded(tmp_path):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         ViTAD(transformer()).score(images(1))
+    with pytest.raises(ValueError, match="loss is 'l1'"):
+        ViTAD(transformer(), "l1", **small).fit(images(2))
     with pytest.raises(ValueError, match="depth 5, stages 2"):
         ViTAD(transformer(), **{**small, "depth": 5}).fit(images(2))
     with pytest.raises(ValueError, match="expected 2 of one size with width = 8"):

@@ -1,17 +1,18 @@
 """ViTAD: reverse distillation with plain transformers; the student gives back what the teacher saw, deepest first.
 
-Zhang et al., Exploring Plain ViT Reconstruction for Multi-class Unsupervised Anomaly Detection (2023). A frozen vision transformer reads a
-picture; its last tokens pass a linear layer and a decoder of as wide blocks, whose outputs, in reverse, should be the teacher's earlier
-ones: Σ over stages of 1 − cos, at each place. In the public code the decoder learns one vector a place; here places are told apart by
-sines and cosines, so that pictures of any size pass. Teachers with weights come with the library timm
-(`otad.features.transformer`); no package on a registry holds them.
+Zhang et al., Exploring Plain ViT Reconstruction for Multi-class Unsupervised Anomaly Detection (arXiv 2312.07495, 2023). A frozen vision
+transformer reads a picture; its last tokens pass a linear layer and a decoder of as wide blocks, whose outputs, in reverse, should be the
+teacher's earlier ones: Σ over stages of 1 − cos, at each place, is a picture's map. The loss is less clear: the public code has the
+cosine of *flattened* maps, the abstract of the second version says a mean squared error. There are all three; the default is what is
+scored. In the public code the decoder learns one vector a place; here places are told apart by sines and cosines, so that pictures of any
+size pass. Teachers with weights come with the library timm (`otad.features.transformer`); no package on a registry holds them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -33,13 +34,15 @@ class ViTAD:
 
     backbone : the teacher, images (N,3,H,W) → maps (N,C,h,w) of tokens, the last of which the student starts from. It is never changed.
                The paper: DINO's ViT-S/16, blocks 3, 6, 9 and 12.
+    loss     : "cosine" at each place, "flattened" as in the public code, or "squared".
     width, heads, depth, stages : of the decoder: channels C (a multiple of 4), attention heads, blocks, and how many maps it gives back.
-    epochs, lr, weight_decay, batch_size : of AdamW. sigma : of the map's smoothing, in image pixels; None = none.
+    epochs, lr, weight_decay, batch_size : of AdamW, whose rate falls to a tenth after 80 % of the epochs. sigma : of the map's smoothing, in image pixels; None = none.
 
     student_ : what was trained; losses_ : the mean of every epoch, the last one counts.
     """
 
     backbone: Callable[[Tensor], Sequence[Tensor]]
+    loss: Literal["cosine", "flattened", "squared"] = "cosine"
     width: int = 384
     heads: int = 6
     depth: int = 9
@@ -65,22 +68,25 @@ class ViTAD:
             or self.width % self.heads
             or self.depth % self.stages
             or not self.lr > 0
+            or self.loss not in ("cosine", "flattened", "squared")
         ):
             raise ValueError(
-                f"width is {self.width}, heads {self.heads}, depth {self.depth}, stages {self.stages}, epochs {self.epochs}, batch_size "
+                f"loss is {self.loss!r}, width {self.width}, heads {self.heads}, depth {self.depth}, stages {self.stages}, epochs {self.epochs}, batch_size "
                 f"{self.batch_size}, lr {self.lr}: expected 1 or more, lr above 0, a width that is a multiple of 4 and of heads, and a depth that "
-                "is one of stages."
+                "is one of stages; loss cosine, flattened or squared."
             )
         check_images(images)
         parts = [self._seen(few) for few in images.split(1)]
         maps = [torch.cat(stage) for stage in zip(*parts, strict=True)]
         student = self.build_student().to(images).train()
         optimiser = torch.optim.AdamW(student.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        plan = torch.optim.lr_scheduler.StepLR(optimiser, max(1, int(0.8 * self.epochs)))
         generator, self.losses_ = torch.Generator().manual_seed(self.seed), []
         for epoch in range(1, self.epochs + 1):
             batches = torch.randperm(len(images), generator=generator).split(self.batch_size)
-            losses = (gap([m[b] for m in maps[:-1]], student(maps[-1][b])) for b in batches)
+            losses = (distance([m[b] for m in maps[:-1]], student(maps[-1][b]), self.loss) for b in batches)
             self.losses_.append(descend(optimiser, losses, epoch))
+            plan.step()
         self.student_ = student.eval().requires_grad_(False)
         return self
 
@@ -116,6 +122,15 @@ class ViTAD:
         pairs = zip(maps, self.student_(last), strict=True)
         far = torch.stack([1 - F.cosine_similarity(a, b) for a, b in pairs]).sum(dim=0)
         return F.interpolate(far[:, None], image.shape[-2:], mode="bilinear")[:, 0]
+
+
+def distance(first: Sequence[Tensor], second: Sequence[Tensor], loss: str = "cosine") -> Tensor:
+    """Return how far maps (N,C,h,w) are apart in pairs, summed over pairs, 0-d; loss as of `ViTAD`."""
+    if loss == "cosine":
+        return gap(first, second)
+    if loss == "flattened":
+        return gap([m.flatten(1) for m in first], [m.flatten(1) for m in second])
+    return torch.stack([F.mse_loss(b, a) for a, b in zip(first, second, strict=True)]).sum()
 
 
 class Decoder(nn.Module):
