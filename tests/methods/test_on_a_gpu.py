@@ -7,6 +7,7 @@ from otad import methods
 
 from ..pretended_gpu import pretended_gpu
 from .density.test_panda import network
+from .distillation.test_vitad import transformer
 
 
 def made(name, device):
@@ -22,13 +23,16 @@ def made(name, device):
         "DRAEM": lambda: methods.DRAEM(
             torch.rand(2, 3, 20, 20), width=2, judge_width=2, epochs=1, batch_size=3
         ),
+        "ViTAD": lambda: methods.ViTAD(
+            transformer().to(device), width=8, heads=2, depth=2, stages=2, epochs=1, batch_size=3
+        ),
         "PatchSVDD": lambda: methods.PatchSVDD(
             32, (16, 16), dimension=4, width=2, epochs=1, crops=2, batch_size=4
         ),
     }[name]()
 
 
-@pytest.mark.parametrize("name", ["PANDA", "FYD", "CutPaste", "NSA", "DRAEM", "PatchSVDD"])
+@pytest.mark.parametrize("name", ["PANDA", "FYD", "CutPaste", "NSA", "DRAEM", "PatchSVDD", "ViTAD"])
 def test_a_method_learns_and_scores_where_its_pictures_are(name):
     pictures = torch.rand(4, 3, 64, 72, generator=torch.Generator().manual_seed(0))
     with pretended_gpu():
