@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from otad.judgement import holm, judge, t_interval
+from otad.judgement import holm, judge, ranks, t_interval
 
 FIVE = np.array([0.5, 0.6, 0.4, 0.5, 0.6])
 
@@ -170,3 +170,33 @@ def test_one_reversed_inequality_among_true_ones_is_never_called_true(k):
 def test_an_effect_at_the_edge_is_rarely_called_negligible():
     words = _words(np.full((1, 1, 1), 1.0), 1, 0.0, seed=6, smallest_effect=1.0)
     assert _at_most(words["negligible"], 0.025)
+
+
+# Ranks ----------------------------------------------------------------------------------------------
+
+
+def test_ranks_are_sure_only_where_differences_are():
+    noise = np.array([0.0, 0.3, -0.2, 0.1, -0.2])
+    seeds = np.array([5.0, -4, 2, -3, 0])  # what all rivals share does not count
+    values = {"d": 60 + seeds, "a": 90 + seeds, "b": 80 + seeds + noise, "c": 80.1 + seeds - noise}
+    assert list(ranks(values)) == ["a", "c", "b", "d"]
+    assert ranks(values) == {"a": (1, 1, 1), "c": (2, 2, 3), "b": (3, 2, 3), "d": (4, 4, 4)}
+    rng = np.random.default_rng(0)
+    wild = {name: x + rng.normal(0, 40, 5) for name, x in values.items()}
+    assert {(r.low, r.high) for r in ranks(wild).values()} == {(1, 4)}
+    assert ranks({"alone": [1.0, 2.0]}) == {"alone": (1, 1, 1)}
+
+
+def test_intervals_of_ranks_cover_the_true_rank():
+    rng, missed = np.random.default_rng(1), 0
+    for _ in range(200):
+        values = {
+            name: truth + rng.normal(0, 0.7, 5) for name, truth in zip("abcd", (3, 2, 1, 0), strict=True)
+        }
+        missed += not ranks(values)["b"].low <= 2 <= ranks(values)["b"].high
+    assert missed <= 20  # 5 % and what chance allows
+
+
+def test_ranks_need_two_seeds():
+    with pytest.raises(ValueError, match="two finite numbers"):
+        ranks({"a": [1.0], "b": [2.0]})

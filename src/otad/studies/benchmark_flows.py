@@ -1,0 +1,87 @@
+"""The benchmark, part two: methods that learn a density by a normalising flow."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from otad.features.pretrained import wide_resnet50_2
+from otad.features.zoo import alexnet, efficientnet_b5
+from otad.methods import CFlow, CSFlow, DifferNet, FastFlow
+from otad.scale import device
+from otad.studies import Cell, Row, Study
+from otad.studies import benchmark_arena as arena
+from otad.studies.benchmark_arena import Plan, lite0
+
+
+def differnet(scale: str, seed: int, **own: Any) -> DifferNet:
+    """Return DifferNet; the paper judges from 64 angles, a laptop from fewer."""
+    net = alexnet((32,), device()) if scale == "paper" else lite0(16)
+    return DifferNet(net, seed=seed, **own)
+
+
+def cflow(scale: str, seed: int, **own: Any) -> CFlow:
+    """Return CFlow."""
+    net = wide_resnet50_2((8, 16, 32), device()) if scale == "paper" else lite0(*own.pop("strides"))
+    return CFlow(net, seed=seed, **own)
+
+
+def fastflow(scale: str, seed: int, **own: Any) -> FastFlow:
+    """Return FastFlow; its map is the energy, in the order of the paper's probability and never flat."""
+    net = wide_resnet50_2((4, 8, 16), device()) if scale == "paper" else lite0(*own.pop("strides"))
+    return FastFlow(net, output="energy", seed=seed, **own)
+
+
+def csflow(scale: str, seed: int, **own: Any) -> CSFlow:
+    """Return CS-Flow."""
+    net = efficientnet_b5((32,), device()) if scale == "paper" else lite0(16)
+    return CSFlow(net, seed=seed, **own)
+
+
+BUILDS = {"DifferNet": differnet, "CFlow": cflow, "FastFlow": fastflow, "CSFlow": csflow}
+FINE, COARSE = (4, 8, 16), (8, 16)
+PLANS = {
+    "DifferNet": Plan(
+        tuple(
+            {"hidden": h, "lr": lr, "epochs": 100, "views": 8, "test_views": 4}
+            for h in (128, 512)
+            for lr in (2e-4, 1e-3)
+        ),
+        chosen=1,
+        smoke={"hidden": 16, "epochs": 1, "views": 2, "test_views": 2},
+    ),
+    "CFlow": Plan(
+        tuple(
+            {"strides": s, "lr": lr, "epochs": e, "steps": 5, "fibres": 1024, "positions": 32}
+            for s, e in ((FINE, 13), (COARSE, 15))
+            for lr in (1e-3, 4e-3)
+        ),
+        chosen=0,
+        smoke={"strides": COARSE, "epochs": 1, "steps": 1, "blocks": 2, "positions": 8},
+    ),
+    "FastFlow": Plan(
+        tuple(
+            {"strides": s, "lr": lr, "epochs": e, "batch_size": 16}
+            for s, e in ((FINE, 25), (COARSE, 60))
+            for lr in (1e-3, 4e-3)
+        ),
+        chosen=0,
+        smoke={"strides": COARSE, "epochs": 1, "steps": 2},
+    ),
+    "CSFlow": Plan(
+        tuple({"hidden": h, "lr": lr, "epochs": e} for h, e in ((32, 30), (64, 20)) for lr in (2e-4, 2e-3)),
+        chosen=3,
+        smoke={"hidden": 8, "epochs": 1, "blocks": 2, "last_kernel": 3},
+    ),
+}
+
+
+def cells(scale: str) -> list[Cell]:
+    """Return a cell a class, seed, method and setting."""
+    return arena.cells(scale, PLANS)
+
+
+def compute(cell: Cell, scale: str) -> Iterator[Row]:
+    """Yield the row of a cell, in percent; at paper scale one a part of the test pictures."""
+    yield from arena.measured(cell, scale, BUILDS)
+
+
+STUDY = Study("benchmark_flows", cells, compute, seconds=20.0)

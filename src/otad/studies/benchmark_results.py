@@ -1,0 +1,136 @@
+"""What page 21 asks of the benchmark's four studies: all methods, what the search chose, means by seed, and curves."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from otad.studies import Cell, Row, Study
+from otad.studies import benchmark_flows as flows
+from otad.studies import benchmark_memories as memories
+from otad.studies import benchmark_pretext as pretext
+from otad.studies import benchmark_reconstruction as reconstruction
+from otad.studies.benchmark_arena import SEARCHED, Plan, Settings
+
+PARTS = {part.STUDY.name: part for part in (reconstruction, memories, pretext, flows)}
+STUDIES: tuple[Study, ...] = tuple(part.STUDY for part in PARTS.values())
+PLANS: dict[str, Plan] = reconstruction.PLANS | memories.PLANS | pretext.PLANS | flows.PLANS
+CONTESTANTS = (
+    reconstruction.BUILDS | memories.BUILDS | pretext.BUILDS | flows.BUILDS
+)  # name → how it is built
+# The paper's two schools, in the order of its tables and by the names they are printed under.
+SCHOOLS = {
+    "reconstruction": ("Glance", "DRAEM", "DFR", "R-D"),
+    "representation": (
+        *("PaDiM", "P-SVDD", "FYD", "SPADE", "PANDA", "CutPaste", "NSA"),
+        *("DifferNet", "CFlow", "FastFlow", "CSFlow", "PatchCore"),
+    ),
+}
+SCHOOL = {name: school for school, names in SCHOOLS.items() for name in names}
+ORDER = tuple(SCHOOL)
+KEYS = {
+    "R-D": "rd4ad",
+    "P-SVDD": "patch_svdd",
+}  # in the table of printed numbers; the others are there in small letters
+# What the paper's second observation names; all others are neither.
+BANKS, FLOWS = ("SPADE", "PANDA", "PatchCore", "P-SVDD"), tuple(flows.BUILDS)
+# Heads on frozen features where the paper trains a whole network from nothing: other methods, cheap, and named so.
+STAND_INS = ("CutPaste", "NSA")
+
+
+def cells(scale: str) -> list[tuple[Study, Cell]]:
+    """Return all cells of the four studies, each with its study."""
+    return [(study, cell) for study in STUDIES for cell in study.cells(scale)]
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Return some methods in the order of the paper's tables."""
+    some = set(names)
+    return [name for name in ORDER if name in some]
+
+
+def judged(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return the rows that are judged: of the seeds in which no class of no method is missing; ValueError if there is no such seed."""
+    scores = pd.DataFrame([row for row in rows if row["phase"] == "score"])
+    if len(scores):
+        there = scores.groupby("seed").size()
+        wanted = scores["method"].nunique() * scores["class"].nunique()
+        scores = scores[scores["seed"].map(there) == wanted]
+    if not len(scores):
+        raise ValueError(
+            "no seed has a row of every method and class: `make results` computes what is missing"
+        )
+    return scores
+
+
+def by_seed(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the mean over classes of a metric, a row a seed, a column a method; classes without the metric are left out for all."""
+    table = scores.pivot_table(index="seed", columns="method", values=metric, aggfunc="mean")
+    return table[ordered(table.columns)].rename_axis(columns=None)
+
+
+def searched(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return what the search found: method, position of the setting, its text, and the mean of image and pixel AUROC over held-out classes."""
+    tried = pd.DataFrame([row for row in rows if row["phase"] == "search"])
+    if not len(tried):
+        return pd.DataFrame(columns=["method", "position", "settings", "score"])
+    tried["score"] = tried[["image", "pixel"]].mean(axis=1)
+    mean = tried.groupby(["method", "settings"], sort=False)["score"].agg(["mean", "size"]).reset_index()
+    mean = mean[mean["size"] == len(SEARCHED)].rename(columns={"mean": "score"})
+    mean["position"] = [position(m, s) for m, s in zip(mean["method"], mean["settings"], strict=True)]
+    return mean[["method", "position", "settings", "score"]]
+
+
+def position(method: str, settings: str) -> int:
+    """Return which of a method's tried settings this text is; −1 if none."""
+    known = [json.dumps(tried) for tried in PLANS[method].tried]
+    return known.index(settings) if settings in known else -1
+
+
+def best(found: pd.DataFrame) -> dict[str, int]:
+    """Return the position of the best setting of each method of which all were tried: what `chosen` should be."""
+    return {
+        str(method): int(part.loc[part["score"].idxmax(), "position"])
+        for method, part in found[found["position"] >= 0].groupby("method", sort=False)
+        if len(part) == len(PLANS[str(method)].tried)
+    }
+
+
+def curves(rows: Iterable[Row], metric: str = "image") -> pd.DataFrame:
+    """Return a metric on held-out classes after a share of the chosen epochs, a row a trained method, a column a share; 1 is the search's."""
+    kept = []
+    for row in rows:
+        chosen = json.dumps(PLANS[row["method"]].tried[PLANS[row["method"]].chosen])
+        if row["phase"] == "curve":
+            kept.append(row)
+        elif row["phase"] == "search" and row["settings"] == chosen and "epochs" in json.loads(chosen):
+            kept.append(row | {"share": 1.0})
+    if not kept:
+        return pd.DataFrame()
+    table = pd.DataFrame(kept).pivot_table(index="method", columns="share", values=metric)
+    return table.reindex(ordered(table.index)).rename_axis(index=None, columns=None)
+
+
+def told(settings: Settings | str) -> str:
+    """Return settings as a reader wants them: "epochs 12, lr 0.002"."""
+    found: dict[str, Any] = json.loads(settings) if isinstance(settings, str) else settings
+    return ", ".join(f"{k.replace('_', ' ')} {_word(v)}" for k, v in found.items())
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "–".join(map(str, value))
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def printed_name(key: str) -> str:
+    """Return a method's name by its key in the table of printed numbers."""
+    known = {KEYS.get(name, name.lower()): name for name in ORDER}
+    return known.get(key, key)
+
+
+def spread(table: pd.DataFrame) -> float:
+    """Return the mean over methods of the standard deviation over seeds, in the metric's unit."""
+    return float(np.mean(table.std(ddof=1)))

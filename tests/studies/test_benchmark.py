@@ -1,0 +1,216 @@
+"""The benchmark's four studies: who takes part, what is held out, what a row says, how classes are averaged and ranks made sure."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from otad import ledger
+from otad.data.drawn import textures
+from otad.data.packaged import photographs
+from otad.methods import Scores
+from otad.metrics import f1_max
+from otad.studies import benchmark_arena as arena
+from otad.studies import benchmark_results as results
+from otad.studies import names
+from otad.studies.reached import reached
+from otad.studies.runner import rows_of
+
+ONCE = [(study, cell) for study in results.STUDIES for cell in study.cells("smoke") if cell["seed"] == arena.FIRST_SEED]  # fmt: skip
+
+
+def test_all_sixteen_methods_of_the_two_tables_take_part_and_each_in_one_study():
+    printed = {
+        results.printed_name(key)
+        for table, metric in (("Table 1", "image_auroc"), ("Table 2", "pixel_auroc"))
+        for key in ledger.numbers(paper="benchmark", table=table, metric=metric)["method"]
+    }
+    assert set(results.ORDER) == set(results.CONTESTANTS) == set(results.PLANS) == printed
+    assert len(results.ORDER) == len(printed) == 16
+    assert {study.name for study in results.STUDIES} <= set(names())
+    assert not {"benchmark_arena", "benchmark_results"} & set(names())
+
+
+def test_schools_are_those_of_the_printed_tables():
+    for table in ("Table 1", "Table 2"):
+        found = ledger.numbers(paper="benchmark", table=table, category="mean")
+        for _, row in found.iterrows():
+            assert f"family={results.SCHOOL[results.printed_name(row['method'])]}" in row["setting"]
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+def test_cells_are_there_once_and_neither_seeds_nor_classes_that_choose_are_judged(scale):
+    cells = [cell for _, cell in results.cells(scale)]
+    assert len({json.dumps(cell, sort_keys=True) for cell in cells}) == len(cells)
+    judged, chose = ([c for c in cells if (c["phase"] in ("search", "curve")) == held] for held in (False, True))  # fmt: skip
+    assert min(c["seed"] for c in judged) >= arena.FIRST_SEED > arena.HELD_OUT
+    assert {c["seed"] for c in chose} <= {arena.HELD_OUT}
+    assert not {c["class"] for c in chose} & {c["class"] for c in judged}
+    score = [c for c in cells if c["phase"] == "score"]
+    classes = [c for group in arena.arena(scale).values() for c in group]
+    assert len(score) == 16 * len(classes) * arena.n_seeds(scale)
+
+
+def test_every_method_is_tried_as_often_and_what_was_chosen_was_tried():
+    for plan in results.PLANS.values():
+        assert len({json.dumps(tried) for tried in plan.tried}) == arena.TRIES
+        assert 0 <= plan.chosen < arena.TRIES
+
+
+def test_another_choice_leaves_the_code_of_all_cells_as_it_was_and_a_method_counts_only_in_its_own_study():
+    for study in results.STUDIES:
+        seen = reached(study.compute.__module__, study.compute.__name__)
+        assert not {name for _, name in seen} & {"PLANS", "Plan", "CONTESTANTS", "n_seeds", "SHARES"}
+        part = results.PARTS[study.name]
+        for name in results.ORDER:
+            cls = (
+                type(part.BUILDS[name]("smoke", 0, **part.PLANS[name].smoke)) if name in part.BUILDS else None
+            )
+            if cls is not None and cls.__name__ != "Smaller":
+                assert (cls.__module__, cls.__name__) in seen, name
+    flows = {where for where, _ in reached("otad.studies.benchmark_flows", "compute")}
+    assert "otad.methods.density.padim" not in flows
+    assert "otad.methods.flows.csflow" in flows
+
+
+@pytest.mark.parametrize(("study", "cell"), ONCE, ids=[c["method"] for _, c in ONCE])
+def test_each_contestant_learns_and_scores_at_smoke_scale(study, cell):
+    (row,) = rows_of(study, "smoke", cell)
+    assert cell.items() <= row.items()
+    for metric in ("image", "image F1", "pixel", "PRO", "pixel F1"):
+        assert 0 <= row[metric] <= 100, metric
+    assert row["fit s"] >= 0 <= row["score s"]
+    assert bool(row["losses"]) == ("epochs" in json.loads(cell["settings"]))
+    assert np.isfinite(row["losses"]).all()
+    json.dumps(row, allow_nan=False)
+
+
+@pytest.mark.parametrize("name", ["PaDiM", "FastFlow", "NSA"])
+def test_a_cell_is_the_same_when_it_is_computed_again_and_seeds_differ(name):
+    study = next(s for s in results.STUDIES if name in results.PARTS[s.name].BUILDS)
+    own = [c for c in study.cells("smoke") if c["method"] == name]
+    first, again, other = (rows_of(study, "smoke", c)[0] for c in (own[0], own[0], own[1]))
+    timed = ("fit s", "score s")
+    assert {k: v for k, v in first.items() if k not in timed} == {
+        k: v for k, v in again.items() if k not in timed
+    }
+    assert first["seed"] != other["seed"]
+    assert first["pixel"] != other["pixel"]
+
+
+def test_real_defects_have_no_pixels_to_be_judged():
+    data = arena.pictures(arena.REAL, 3, "smoke")
+    assert data.masks is None
+    tops = torch.linspace(0, 1, len(data.test))
+    row = arena.numbers(data, Scores(torch.rand(len(data.test), 64, 64), tops))
+    assert row.keys() == {"image", "image F1"}
+    assert row["image F1"] == pytest.approx(100 * f1_max(tops, data.labels)[0])
+
+
+def test_a_perfect_map_has_all_that_can_be_had():
+    data = arena.pictures("tile", 3, "smoke")
+    assert data.masks is not None
+    row = arena.numbers(data, Scores(data.masks.float(), data.labels.float()))
+    assert list(row.values()) == pytest.approx([100.0] * 5)
+
+
+def test_foreign_textures_are_of_no_class_that_is_judged_or_chooses():
+    sources = results.reconstruction.foreign("smoke")
+    assert sources.shape == (16, 3, 64, 64)
+    there = {c for group in arena.arena("laptop").values() for c in group} | set(arena.SEARCHED)
+    assert not there & {"grid", "wood", "grass", "gravel"}
+    assert {"grid", "wood"} < set(textures.NAMES)
+    assert {"grass", "gravel"} < set(photographs.NAMES)
+
+
+def test_a_method_shown_smaller_pictures_answers_in_their_own_size():
+    class Mean:
+        def fit(self, images):
+            assert images.shape[-2:] == (32, 32)
+            self.losses_ = [3.0]
+            return self
+
+        def score(self, images):
+            return Scores.of_maps(images.mean(1))
+
+    smaller = results.reconstruction.Smaller(Mean(), 32)
+    images = torch.zeros(3, 3, 64, 48)
+    images[1, :, :32] = 1
+    said = smaller.fit(images).score(images)
+    assert said.maps.shape == (3, 64, 48)
+    assert said.maps[1, :24].min() > 0.9
+    assert said.image_scores.argmax() == 1
+    assert smaller.losses_ == [3.0]
+
+
+def test_losses_are_thinned_and_the_last_stays():
+    assert arena.some([]) == []
+    assert arena.some([2.0, 1.0]) == [2.0, 1.0]
+    kept = arena.some([float(i) for i in range(100)])
+    assert len(kept) == arena.MARKS
+    assert (kept[0], kept[-1]) == (0.0, 99.0)
+
+
+# What the page asks -------------------------------------------------------------------------------
+
+
+def row(phase, name, seed, method, **found):
+    return {"phase": phase, "class": name, "seed": seed, "method": method, **found}
+
+
+def test_classes_are_averaged_within_a_seed_and_a_seed_that_lacks_a_row_is_not_judged():
+    rows = [
+        row(
+            "score",
+            c,
+            s,
+            m,
+            image=10.0 * s + 4 * (c == "b") + (m == "CFlow"),
+            pixel=1.0 if c == "a" else None,
+        )
+        for s in (1, 2, 3)
+        for c in ("a", "b")
+        for m in ("PaDiM", "CFlow")
+    ]
+    scores = results.judged([*rows[:-1], row("search", "a", 0, "PaDiM", image=99.0)])
+    table = results.by_seed(scores, "image")
+    assert table.index.tolist() == [1, 2]  # the third lacks a row
+    assert table.columns.tolist() == ["PaDiM", "CFlow"]
+    assert table["PaDiM"].tolist() == [12.0, 22.0]
+    assert table["CFlow"].tolist() == [13.0, 23.0]
+    assert (results.by_seed(scores, "pixel") == 1).all(axis=None)
+    with pytest.raises(ValueError, match="make results"):
+        results.judged(rows[:3])
+
+
+def test_the_best_setting_is_that_of_the_best_mean_over_held_out_classes():
+    tried = [json.dumps(t) for t in results.PLANS["FastFlow"].tried]
+    image = {"carpet": (50, 70, 60, 90), "dish": (50, 70, 90, 55)}
+    rows = [row("search", c, 0, "FastFlow", settings=t, image=v, pixel=50.0) for c, vs in image.items() for t, v in zip(tried, vs, strict=True)]  # fmt: skip
+    found = results.searched(rows)
+    assert results.best(found) == {"FastFlow": 2}
+    assert found.set_index("position")["score"].to_dict() == {0: 50, 1: 60, 2: 62.5, 3: 61.25}
+    assert results.best(results.searched(rows[:-1])) == {}  # not all were tried on all classes
+    assert results.best(results.searched([])) == {}
+
+
+def test_a_curve_has_the_whole_from_the_search():
+    plan = results.PLANS["DFR"]
+    chosen = plan.tried[plan.chosen]
+    rows = [row("curve", "dish", 0, "DFR", share=s, settings="{}", image=100 * s) for s in arena.SHARES]
+    rows += [row("search", "dish", 0, "DFR", settings=json.dumps(t), image=77.0) for t in (chosen,)]
+    rows += [
+        row("search", "dish", 0, "PaDiM", settings=json.dumps(results.PLANS["PaDiM"].tried[0]), image=1.0)
+    ]
+    table = results.curves(rows)
+    assert table.index.tolist() == ["DFR"]
+    assert table.loc["DFR"].to_dict() == {0.25: 25, 0.5: 50, 1.0: 77, 2.0: 200}
+    assert results.curves([]).empty
+
+
+def test_settings_are_told_in_words():
+    assert results.told('{"strides": [4, 8], "lr": 0.001, "clip": null, "epochs": 3}') == (
+        "strides 4–8, lr 0.001, clip none, epochs 3"
+    )
+    assert results.position("PaDiM", "{}") == -1
