@@ -62,14 +62,14 @@ check: env  ## compare the built book with the expected values and open every pa
 accept: env  ## write the recorded values of the built book to tests/expected; the diff is the review
 	@$(PY) -m otad.publish accept --scale "$(SCALE)"
 
-portable: env  ## the long runs on an emulated older processor and with two threads, every page twice: the same values?
+portable: env  ## the pages with stored rows on an emulated older processor and with two threads, every page twice: the same values?
 	@$(PY) -m otad.publish portable --scale "$(SCALE)" $(PAGES)
 
 bench: env  ## time the kernels against the plain version
 	@OMP_NUM_THREADS="$(CORES)" $(PY) -m pytest tests/kernels/bench_rank.py -s
 
-results: env  ## compute what is missing of studies and the long runs of pages, or of STUDIES="name ..." or PAGES="NN_slug ..." alone
-	@$(PY) -m otad.publish results --scale "$(SCALE)" --cores "$(CORES)" $(STUDIES) $(PAGES)
+results: env  ## compute what is missing of studies, of all or of STUDIES="name ..."
+	@$(PY) -m otad.publish results --scale "$(SCALE)" --cores "$(CORES)" $(STUDIES)
 
 rehearse: env  ## cells of every study at paper scale, on drawn stand-ins for the data sets and with random weights; fails above 8 GiB
 	@$(PY) -m tests.rehearsal --repetitions "$(REPETITIONS)" $(STUDIES)

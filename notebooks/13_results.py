@@ -20,29 +20,22 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad, dtd_synthetic, wft, aitex; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
-import os
-from importlib import resources
 
-import numpy as np
 import pandas as pd
-import torch
-import yaml
 
 from otad import ledger, plotting
 from otad.data import resize
 from otad.data.packaged import solar
 from otad.data.readers import fabrics
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.machine import seconds
-from otad.metrics import aupro
 from otad.studies import fca_results as study
+from otad.studies.fca_results_asked import BOTH, FOUR, KNN, METRICS, PLAIN, by_group, gaps, patch_sizes  # fmt: skip
 from otad.studies.runner import code, rows_of
 
-if scale == "paper":
-    for part in ("mvtec_ad", *fabrics.CLASSES):
-        location(part, data_folder)  # says what is missing
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+own = scale == "paper"
+if own:
+    use_location(data_folder, "mvtec_ad", *fabrics.CLASSES)  # says what is missing
 
 # %% [markdown]
 # ## Two resolutions, four kinds of pictures
@@ -62,9 +55,9 @@ if scale == "paper":
 grid, GROUPS = study.setting(scale), study.groups(scale)
 PANEL, OBJECTS = study.panel(scale), study.objects(scale)
 TEXTURES = [group for group in GROUPS if group != OBJECTS]
-LONG = "wft" if scale == "paper" else "weaves"
+TWINS = {"procedural": "mvtec_ad", "photographs": "dtd_synthetic", "weaves": "wft"}
+TWINS = {group: group for group in TEXTURES} if own else TWINS  # here → printed
 seed, n_seeds = study.FIRST_SEED, study.n_seeds(scale)
-SEEDS = range(seed, seed + n_seeds)
 print(grid)
 
 # %% [markdown]
@@ -99,15 +92,13 @@ if scale == "laptop":
     again = [c | row for c in first for row in live[c["group"], c["class"]].rows()]
     one = {"group": PANEL[-1], "class": GROUPS[PANEL[-1]][-1], "seed": seed - 5}
     searched = rows_of(study.STUDY, scale, {"part": "search"} | one)
-    key = ["group", "class", "seed", "method"]
-    zero_shot = {
-        "untrained": lambda row: row["method"].startswith(("FCA", "Aota")),
-        "rounding": 0.05,
-    }
-    same, of = ["damaged", "grey"], ["PRO", "AUROC", "F1", "PRO whole"]
-    ledger.agreement("13", again, kept["run"], key, of, same, **zero_shot)
-    of_search = [*key, "strides"], ["PRO"]
-    ledger.agreement("13 search", searched, kept["search"], *of_search, **zero_shot)
+    key, of = (
+        ["group", "class", "seed", "method"],
+        ["PRO", "AUROC", "F1", "PRO whole"],
+    )
+    zero_shot = {"untrained": lambda row: row["method"].startswith(("FCA", "Aota")), "rounding": 0.05}  # fmt: skip
+    ledger.agreement("13", again, kept["run"], key, of, ["damaged", "grey"], **zero_shot)  # fmt: skip
+    ledger.agreement("13 search", searched, kept["search"], [*key, "strides"], ["PRO"], **zero_shot)  # fmt: skip
 
 # %% [markdown]
 # ## The same search for both
@@ -121,29 +112,23 @@ if scale == "laptop" and study.CHOSEN[scale] != CHOSEN:
 if len(tried):
     table = tried.pivot_table(index="strides", columns="method", values="PRO")
     ledger.record("p13_search", table.to_dict(), tolerance=0.02)
-    caption = (
-        f"PRO (%) on the panel over {grid['n_tuning']} seeds that are not judged"
-    )
+    caption = f"PRO (%) on the panel, {grid['n_tuning']} seeds that are not judged"
     plotting.table(table.rename_axis(None), caption, formats="{:.1f}")
 for method, strides in CHOSEN.items():
     ledger.record(f"p13_chosen_{method.lower()}", " and ".join(map(str, strides)))
 
 # %% tags=["remove-input"]
-ledger.say(
-    "So FCA gets stride {p13_chosen_fca} against PatchCore, which gets {p13_chosen_patchcore}."
-)
+ledger.say("So FCA gets stride {p13_chosen_fca} against PatchCore, which gets {p13_chosen_patchcore}.")  # fmt: skip
 
 # %% [markdown]
 # Everything else that decides a number, printed and here:
 
 # %% tags=["hide-input"]
-with (resources.files("otad.published") / "protocols.yml").open("rb") as file:
-    said = yaml.safe_load(file)["fca"]
+said = ledger.protocol("fca")
 sets, final, net = said["datasets"], said["final_method"], study.base(scale)
 METRIC = {"pixel_pro_0.3": "PRO", "pixel_auroc": "AUROC"}
 METRIC |= {"image_auroc": "image AUROC", "pixel_f1max": "F1"}
 its = final["hyperparameters"]
-own = scale == "paper"
 card = f"""
 pictures | MVTec AD {sets["mvtec_ad"]["test_images"]}; WFT {sets["wft"]["test_images"]}; DTD-Synthetic {sets["dtd_synthetic"]["images"]} | {sum(map(len, GROUPS.values()))} classes × {n_seeds} seeds, {"disjoint parts of the test images" if own else f"{grid['n_good']} good and {grid['n_kinds']} defective test pictures each (weaves and cells one good and one of each kind)"}
 full resolution | MVTec AD {sets["mvtec_ad"]["resolution"]}; WFT {sets["wft"]["resolution"]} | {"as printed" if own else f"{grid['full']}x{grid['full']}"}
@@ -157,9 +142,7 @@ weathering, saliency | constants not stated | low resolution; 4096 candidates; r
 map to image | not stated | bilinear, masks at full size
 metrics | {"; ".join(f"{METRIC.get(n, n)}: {v}" for n, v in said["metrics"].items())} | the same, a class and seed at a time, then the mean of classes
 """
-lines = [line.split(" | ") for line in card.strip().splitlines()]
-card = pd.DataFrame(lines, columns=["", "printed", "here"])
-plotting.table(card, folded="Protocol card")
+plotting.card(card, ["", "printed", "here"])
 
 # %% [markdown]
 # ## Pictures first
@@ -181,21 +164,15 @@ plotting.show_maps(
 # Percent, mean over the panel; $\pm$ is half the 95 % interval over seeds. Printed are MVTec AD's five textures at 1024 pixels, measured are our pictures at a quarter of that: compare the *order*, and the steps between neighbours.
 
 # %%
-METRICS = ["PRO", "AUROC", "image AUROC", "F1", "PRO whole"]
-key = ["seed", "method"]
-means = scores.groupby(["group", *key], sort=False)[METRICS].mean()
-of_panel = scores[scores["group"].isin(PANEL)]
-ONE = {group: means.loc[group] for group in GROUPS}  # a row a seed and method
-ONE["panel"] = of_panel.groupby(key, sort=False)[METRICS].mean()
+ONE = by_group(scores, PANEL)  # group → a row a seed and method
 OURS = {group: ledger.over_seeds(table) for group, table in ONE.items()}
 mean, half = OURS["panel"]
-FOUR = ["Aota", "FCA low", "FCA low + KNN", "FCA"]
 
 # %%
 WORDS = {"saliency_rc": "saliency RC", "bellini": "weathering", "maeday": "MAEDAY", "aota": "Aota"}  # fmt: skip
 WORDS |= {"patchcore_1shot": "PatchCore 1-shot", "patchcore": "PatchCore all"}
-WORDS |= {"fca_320": "FCA low", "fca_320_knn": "FCA low + KNN", "fca": "FCA"}
-AT_320 = {"fca": "FCA low", "fca_knn": "FCA low + KNN", "aota": "Aota"}
+WORDS |= {"fca_320": PLAIN, "fca_320_knn": KNN, "fca": "FCA"}
+AT_320 = {"fca": PLAIN, "fca_knn": KNN, "aota": "Aota"}
 facts = ledger.numbers(paper="fca").replace({"metric": METRIC})
 facts["name"] = facts["method"].map(WORDS)
 only_320 = facts["dataset"].isin(study.AT_320)
@@ -206,29 +183,23 @@ place = ["table", "dataset", "category", "name"]
 printed = facts.pivot_table(index=place, columns="metric", values="number", sort=False)  # fmt: skip
 PRINT = {"mvtec_ad": printed.loc["Table 3", "mvtec_ad", "mean_textures"]}
 PRINT |= {d: printed.loc["Table 4", d, "mean"] for d in fabrics.CLASSES}
-PRINT = {d: table.reindex([*dict.fromkeys([*table.index, *FOUR])]) for d, table in PRINT.items()}  # fmt: skip
+PRINT = {d: t.reindex([*dict.fromkeys([*t.index, *FOUR])]) for d, t in PRINT.items()}  # fmt: skip
 
 # %%
-three = mean[METRICS[:3]].dropna()
-ledger.record("p13_table_3", three.T.to_dict("list"), tolerance=0.01)
+ledger.record("p13_table_3", mean[METRICS[:3]].dropna().T.to_dict("list"), tolerance=0.01)  # fmt: skip
 for metric in METRICS[:3]:
-    plotting.beside(
-        PRINT["mvtec_ad"][metric].dropna().sort_values(),
-        mean[metric].dropna(),
-        half[metric],
-        caption=f"{metric} (%): MVTec AD's textures; here the panel, {n_seeds} seeds",
-        shows=["fca Table 3"],
-        folded="" if metric == "PRO" else f"Table 3, {metric}",
-    )
+    old = PRINT["mvtec_ad"][metric].dropna().sort_values()
+    caption = f"{metric} (%): MVTec AD's textures; here the panel, {n_seeds} seeds"
+    both = (old, mean[metric].dropna(), half[metric])
+    fold = "" if metric == "PRO" else f"Table 3, {metric}"
+    plotting.beside(*both, caption, shows=["fca Table 3"], folded=fold)
 
 # %% tags=["remove-input"]
 shots = {"one": "PatchCore 1-shot", "all": "PatchCore all", "none": "FCA"}
 for key, method in shots.items():
     both = {"here": mean["PRO"][method], "print": PRINT["mvtec_ad"]["PRO"][method]}
     ledger.record(f"p13_shots_{key}", both, tolerance=0.02)
-ledger.say(
-    "PatchCore reaches {p13_shots_all[here]:.1f} with all normal pictures and {p13_shots_one[here]:.1f} with one ({p13_shots_all[print]:.1f} and {p13_shots_one[print]:.1f} in print), where FCA, with none, has {p13_shots_none[here]:.1f} ({p13_shots_none[print]:.1f}). One picture of a texture holds most of what is normal about it: that is the idea of zero-shot detection, and here it serves PatchCore as well."
-)
+ledger.say("PatchCore reaches {p13_shots_all[here]:.1f} with all normal pictures and {p13_shots_one[here]:.1f} with one ({p13_shots_all[print]:.1f} and {p13_shots_one[print]:.1f} in print), where FCA, with none, has {p13_shots_none[here]:.1f} ({p13_shots_none[print]:.1f}). One picture of a texture holds most of what is normal about it: that is the idea of zero-shot detection, and here it serves PatchCore as well.")  # fmt: skip
 
 # %% [markdown]
 # The column PRO as a picture, sorted by the printed value (rows without one at the end). Where the order is reproduced, the dots climb as the diamonds do.
@@ -245,14 +216,14 @@ plotting.dots(climb, mean["PRO"], half["PRO"], "PRO (%)", shows=["fca Table 3"])
 
 # %%
 pro = ONE["panel"]["PRO"].unstack()
-gaps = {
+apart = {
     "whole": pro["FCA"] - pro["Aota"],
     "resolution_aota": pro["Aota full"] - pro["Aota"],
     "resolution_fca": pro["FCA"] - pro["FCA low"],
     "method_low": pro["FCA low"] - pro["Aota"],
     "method_full": pro["FCA"] - pro["Aota full"],
 }
-step = {name: ledger.span(f"p13_step_{name}", gap) for name, gap in gaps.items()}
+step = {name: ledger.span(f"p13_step_{name}", gap) for name, gap in apart.items()}
 level = {name: f"{value:.1f}" for name, value in pro.mean().items()}
 square = {
     "low resolution": [level["Aota"], level["FCA low"], step["method_low"]],
@@ -260,14 +231,10 @@ square = {
     "gain": [step["resolution_aota"], step["resolution_fca"], ""],
 }
 square = pd.DataFrame(square, index=["Aota", "FCA", "FCA less Aota"])
-plotting.table(
-    square, f"PRO (%) on the panel, {n_seeds} seeds: method by resolution"
-)
+plotting.table(square, f"PRO (%) on the panel, {n_seeds} seeds: method by resolution")  # fmt: skip
 
 # %% tags=["remove-input"]
-ledger.say(
-    f"From Aota's method at low resolution to FCA at full resolution it is {step['whole']} points. Resolution alone gives Aota's method {step['resolution_aota']}, and at the same full resolution FCA is {step['method_full']} points from it; at low resolution, {step['method_low']}. FCA's merit in this table is that its cost lets it have the resolution: Aota's grows with the square of the number of locations."
-)
+ledger.say(f"From Aota's method at low resolution to FCA at full resolution it is {step['whole']} points. Resolution alone gives Aota's method {step['resolution_aota']}, and at the same full resolution FCA is {step['method_full']} points from it; at low resolution, {step['method_low']}. FCA's merit in this table is that its cost lets it have the resolution: Aota's grows with the square of the number of locations.")  # fmt: skip
 
 # %% [markdown]
 # ## Table 4: three data sets
@@ -275,14 +242,11 @@ ledger.say(
 # Where does KNN help? The median reference says what is normal with one patch for all. That is right where every patch shows the whole texture, and wrong where the period is longer than the patch: then there are several normals, and the median is none of them. So look at the weaves: KNN should gain most there. Then at full resolution, where the patch of $T = 9$ holds a period again.
 
 # %%
-TWINS = {"procedural": "mvtec_ad", "photographs": "dtd_synthetic", "weaves": "wft"}
-if scale == "paper":
-    TWINS = {g: g for g in TEXTURES}
 title = {d: f"{d} | {g}" for g, d in TWINS.items()}
-both = {g: OURS[g][0][["PRO", "AUROC"]].reindex(FOUR).dropna() for g in TWINS}
+both = {g: OURS[g][0][[*BOTH]].reindex(FOUR).dropna() for g in TWINS}
 both = {f"{g} {m}": list(row) for g, t in both.items() for m, row in t.T.items()}
 ledger.record("p13_table_4", both, tolerance=0.01)
-for metric in ("PRO", "AUROC"):
+for metric in BOTH:
     old = {title.get(d, d): table[metric][FOUR] for d, table in PRINT.items()}
     new = {title[d]: OURS[g][0][metric].reindex(FOUR) for g, d in TWINS.items()}
     ends = {title[d]: OURS[g][1][metric].reindex(FOUR) for g, d in TWINS.items()}
@@ -294,7 +258,6 @@ for metric in ("PRO", "AUROC"):
         plotting.dots(*tables, "PRO (%)", shows=["fca Table 4"])
 
 # %%
-KNN, PLAIN = "FCA low + KNN", "FCA low"
 gain = {g: ONE[g]["PRO"].unstack() for g in TEXTURES}
 gain = {g: table[KNN] - table[PLAIN] for g, table in gain.items()}
 told = [f"{ledger.span(f'p13_knn_{g}', x)} points on {g}" for g, x in gain.items()]
@@ -305,10 +268,9 @@ knn_gain = (per_class[KNN] - per_class[PLAIN]).drop(OBJECTS, level="group")
 for end, of in (("best", knn_gain.idxmax()), ("worst", knn_gain.idxmin())):
     ledger.record(f"p13_knn_{end}_class", " ".join(of))
     ledger.record(f"p13_knn_{end}", knn_gain[of], tolerance=0.05)
-ledger.say(
-    f"KNN gains {', '.join(told)}. "
-    "Among single classes it is best on *{p13_knn_best_class}* ({p13_knn_best:+.1f}) and worst on *{p13_knn_worst_class}* ({p13_knn_worst:+.1f}). In print it is {p13_knn_printed_wft:+.1f} on WFT, and {p13_knn_printed_mvtec_ad:+.1f}, {p13_knn_printed_dtd_synthetic:+.1f} and {p13_knn_printed_aitex:+.1f} on MVTec AD, DTD-Synthetic and Aitex."
-)
+
+# %% tags=["remove-input"]
+ledger.say(f"KNN gains {', '.join(told)}. Among single classes it is best on *{{p13_knn_best_class}}* ({{p13_knn_best:+.1f}}) and worst on *{{p13_knn_worst_class}}* ({{p13_knn_worst:+.1f}}). In print it is {{p13_knn_printed_wft:+.1f}} on WFT, and {{p13_knn_printed_mvtec_ad:+.1f}}, {{p13_knn_printed_dtd_synthetic:+.1f}} and {{p13_knn_printed_aitex:+.1f}} on MVTec AD, DTD-Synthetic and Aitex.")  # fmt: skip
 
 # %% [markdown]
 # ## Table 6: class by class
@@ -316,21 +278,23 @@ ledger.say(
 # PRO, AUROC, and F1 at its best threshold. Classes of the same name stand side by side; they are not the same pictures.
 
 # %%
-SHOWN = {"FCA": "FCA", "FCA low + KNN": "KNN", "Aota": "Aota"}
-detail = scores[scores["method"].isin(SHOWN)].groupby(["group", "class", "method"])[["PRO", "AUROC", "F1"]].mean()  # fmt: skip
+three, key = ["PRO", "AUROC", "F1"], ["group", "class", "method"]
+detail = scores[scores["method"].isin(["FCA", KNN, "Aota"])].groupby(key)[three].mean()  # fmt: skip
 lists = {" ".join(key): list(row) for key, row in detail.T.items()}
 ledger.record("p13_table_6", lists, tolerance=0.02)
-old = printed.loc["Table 6"].rename({"FCA low": "FCA"}).reset_index()
-new = detail.reset_index()
-same = set(zip(old["dataset"], old["category"], strict=True))
-twin = [TWINS.get(g) for g in new["group"]]
-new["dataset"] = [d if (d, c) in same else g for d, c, g in zip(twin, new["class"], new["group"], strict=True)]  # fmt: skip
-for metric in detail.columns:
-    tables = [
-        t.pivot_table(index=[c, "dataset"], columns="m", values=metric, sort=False)
-        for t, c in ((old.assign(m=old["name"].map(SHOWN)), "category"), (new.assign(m=new["method"].map(SHOWN)), "class"))
-    ]  # fmt: skip
-    plotting.beside(*tables, caption=f"{metric} (%)", shows=["fca Table 6"], folded=f"Table 6, {metric}, class by class")  # fmt: skip
+old = printed.loc["Table 6"].rename({PLAIN: "FCA", KNN: "KNN"})
+new, there = (
+    detail.rename({KNN: "KNN"}).reset_index("method"),
+    old.index.droplevel(2),
+)
+named = [(TWINS.get(g), c) if (TWINS.get(g), c) in there else (g, c) for g, c in new.index]  # fmt: skip
+new = new.set_index(pd.MultiIndex.from_tuples(named)).set_index(
+    "method", append=True
+)
+for metric in three:
+    tables = [t[metric].unstack(sort=False).swaplevel() for t in (old, new)]
+    folded = f"Table 6, {metric}, class by class"
+    plotting.beside(*tables, caption=f"{metric} (%)", shows=["fca Table 6"], folded=folded)  # fmt: skip
     if metric == "PRO":
         plotting.dots(*tables, label="PRO (%)", shows=["fca Table 6"])
 
@@ -368,68 +332,29 @@ ledger.record("p13_objects", pd.DataFrame(both_ways).to_dict(), tolerance=0.01)
 plotting.table(pd.DataFrame(both_ways), "PRO (%)", formats="{:.1f}")
 
 # %% tags=["remove-input"]
-ledger.say(
-    f"FCA's PRO on textures less that on objects: {ledger.span('p13_objects_plain', plain)} points. Behind PatchCore it is {ledger.span('p13_objects_behind_textures', on_textures)} points on textures and {ledger.span('p13_objects_behind_objects', on_objects)} on objects, {ledger.span('p13_objects_fair', fair)} more."
-)
+ledger.say(f"FCA's PRO on textures less that on objects: {ledger.span('p13_objects_plain', plain)} points. Behind PatchCore it is {ledger.span('p13_objects_behind_textures', on_textures)} points on textures and {ledger.span('p13_objects_behind_objects', on_objects)} on objects, {ledger.span('p13_objects_fair', fair)} more.")  # fmt: skip
 
 # %% [markdown]
 # ## Seven claims as inequalities
 #
-# Each claim is a list of gaps that must be positive, each with one margin a seed. Written once, they can be asked of the printed tables and of every seed. Where a claim has a number of its own it stays: 0.6 of the error for fca-09; for fca-11 half a point of image AUROC *either way*, which is what "on a par" says, and two points of PRO. "A wide margin" in fca-20 needed one: ten points. "Never hurt" in fca-12 is asked as *no loss of more than a point*, as no number of pictures could show a loss of nothing; a point is also what we call the smallest difference that would matter, as on page 11. "The best variant" of fca-14 is the one that is best in print on that data set, so that it need not be picked after the fact. Its data sets are DTD-Synthetic, WFT and Aitex, so it is asked of photographs and weaves, and of nothing that stands for MVTec AD.
+# Each claim is a list of gaps that must be positive, each with one margin a seed. Written once (`gaps` in `otad.studies.fca_results_asked`), they can be asked of the printed tables and of every seed. Where a claim has a number of its own it stays: 0.6 of the error for fca-09; for fca-11 half a point of image AUROC *either way*, which is what "on a par" says, and two points of PRO. "A wide margin" in fca-20 needed one: ten points. "Never hurt" in fca-12 is asked as *no loss of more than a point*, as no number of pictures could show a loss of nothing; a point is also what we call the smallest difference that would matter, as on page 11. "The best variant" of fca-14 is the one that is best in print on that data set, so that it need not be picked after the fact. Its data sets are DTD-Synthetic, WFT and Aitex, so it is asked of photographs and weaves, and of nothing that stands for MVTec AD.
 
 # %%
 DELTA, WIDE = 1.0, 10.0  # points of PRO or AUROC
-BOTH = ("PRO", "AUROC")
-BEST = {d: PRINT[d]["PRO"][FOUR[1:]].idxmax() for d in fabrics.CLASSES}
-
-
-def about_table_3(v, panel, ours):
-    """Claim to inequality to gap; v(data set, method, metric) in percent, NaN where there is no such number."""
-    apart = v(panel, "FCA", "image AUROC") - v(panel, "Aota", "image AUROC")
-    error = {m: [100 - v(panel, name, m) for name in ("FCA", "Aota")] for m in BOTH}
-    return {
-        "fca-09": {f"{m}: 0.6 of Aota's error": 0.6 * b - a for m, (a, b) in error.items()},
-        "fca-10": {f"{m}: over PatchCore": v(panel, ours, m) - v(panel, "PatchCore all", m) for m in BOTH},
-        "fca-11": {
-            "image AUROC: at most 0.5 below": apart + 0.5,
-            "image AUROC: at most 0.5 above": 0.5 - apart,
-            "PRO: gain over 2": v(panel, "FCA", "PRO") - v(panel, "Aota", "PRO") - 2,
-        },
-    }  # fmt: skip
-
-
-# %%
-def about_table_4(v, panel, sets, long):
-    """The same; sets: those with a low resolution; long: the one with long periods."""
-    gains = {d: v(d, KNN, "PRO") - v(d, PLAIN, "PRO") for d in sets}
-    further = {d: BEST[TWINS.get(d, d)] for d in sets if TWINS.get(d, d) in BEST}
-    return {
-        "fca-12": {f"no loss over {DELTA:g} on {d}": g + DELTA for d, g in gains.items()}
-        | {f"more on {long} than on {d}": gains[long] - g for d, g in gains.items() if d != long},
-        "fca-13": {f"{m} on {d}": v(d, "FCA", m) - v(d, KNN, m) for d in (panel, long) for m in BOTH},
-        "fca-14": {f"{m} on {d}, {best}": v(d, best, m) - v(d, "Aota", m) for d, best in further.items() for m in BOTH},
-    }  # fmt: skip
-
-
-# %%
-def here(s):
-    """All claims, on one seed."""
-
-    def v(d, method, metric):
-        return float(ONE[d][metric].get((s, method), np.nan))
-
-    wide = v("panel", "FCA", "PRO") - v(OBJECTS, "FCA", "PRO") - WIDE
-    of_4 = about_table_4(v, "panel", TEXTURES, LONG)
-    return about_table_3(v, "panel", "FCA tuned") | of_4 | {"fca-20": {"PRO: textures over objects": wide}}  # fmt: skip
-
-
-def in_print(d, method, metric):
-    return PRINT[d][metric][method]
-
-
-each = [here(s) for s in SEEDS]
-margins = {c: pd.DataFrame([one[c] for one in each]) for c in each[0]}
-claimed = about_table_3(in_print, "mvtec_ad", "FCA") | about_table_4(in_print, "mvtec_ad", PRINT, "wft")  # fmt: skip
+LONG = "wft" if own else "weaves"
+TWIN_OF = {d: g for g, d in TWINS.items()}  # printed → here
+BEST = {
+    TWIN_OF.get(d, d): PRINT[d]["PRO"][FOUR[1:]].idxmax() for d in fabrics.CLASSES
+}
+in_print = {TWIN_OF.get(d, d): table for d, table in PRINT.items()}
+claimed = gaps(in_print | {"panel": PRINT["mvtec_ad"]}, in_print, LONG, BEST, DELTA)
+tuned = {"ours": "FCA tuned", "objects": OBJECTS, "wide": WIDE}
+margins = {}
+for s in range(seed, seed + n_seeds):
+    of_seed = {group: table.loc[s] for group, table in ONE.items()}
+    for claim, found in gaps(of_seed, TEXTURES, LONG, BEST, DELTA, **tuned).items():
+        for name, gap in found.items():
+            margins.setdefault(claim, {}).setdefault(name, []).append(gap)
 
 # %% [markdown]
 # ## Verdicts
@@ -459,48 +384,32 @@ reasons = {
 }
 
 # %%
+effect = {
+    "smallest_effect": DELTA,
+    "effect_reason": "as two laboratories print PRO values of one method on the same "
+    "pictures farther apart (PatchCore in Table 3)",
+}
 draws = (
-    "a seed is one of the disjoint parts of the test images"
-    if scale == "paper"
-    else "a seed draws new pictures and new defects of all classes; photographs and cells overlap between seeds"
+    "a seed draws new pictures and new defects of all classes; photographs and cells "
+    "overlap between seeds"
 )
-PRINTED_APART = "as two laboratories print PRO values of one method on the same pictures farther apart (PatchCore in Table 3)"
-for claim, gaps in margins.items():
-    said = (
-        ""
-        if own
-        else f"{reasons[claim]} Tested on other pictures than the paper's."
-    )
+if own:
+    draws, reasons = "a seed is one of the disjoint parts of the test images", {}
+for claim, found in margins.items():
+    why = f"{reasons[claim]} Tested on other pictures than the paper's." if reasons else ""  # fmt: skip
     if claim in claimed:
         least = min(claimed[claim].values())
-        said = f"In print the smallest gap is {least:+.2f}. {said}"
-    effect = {"smallest_effect": DELTA, "effect_reason": PRINTED_APART}
-    ledger.verdict(
-        claim,
-        gaps.to_dict("list"),
-        resampling=draws,
-        unit="points",
-        why=said,
-        reading=readings.get(claim, ""),
-        **(effect if claim in ("fca-10", "fca-13", "fca-14") else {}),
-    )
+        why = f"In print the smallest gap is {least:+.2f}. {why}"
+    matters = effect if claim in ("fca-10", "fca-13", "fca-14") else {}
+    reading = readings.get(claim, "")
+    ledger.verdict(claim, found, draws, "points", why, reading=reading, **matters)
 
 # %% [markdown]
 # Every inequality with its interval over seeds, and, as a diamond, what the printed tables have for the data set that ours stands for.
 
 # %%
-verdicts = {c: ledger.recorded(f"verdict {c}") for c in margins}
-same = {"dtd_synthetic": "photographs", "wft": "weaves", "mvtec_ad": "procedural"}
-same = {d: g for d, g in same.items() if g in GROUPS}
-asked = {c: dict(gaps) for c, gaps in claimed.items()}
-for c, gaps in claimed.items():
-    for name, gap in gaps.items():
-        for d, g in same.items():
-            name = name.replace(
-                d, "panel" if (c, d) == ("fca-13", "mvtec_ad") else g
-            )
-        asked[c][name] = gap
-plotting.margins(verdicts, printed=asked)
+verdicts = {claim: ledger.recorded(f"verdict {claim}") for claim in margins}
+plotting.margins(verdicts, printed=claimed)
 
 # %% [markdown]
 # ## Paper against code
@@ -538,31 +447,22 @@ ledger.record("p13_seconds", spent.to_dict(), timing=True)
 ratio = spent[KNN] / spent[PLAIN]
 ledger.record("p13_knn_ratio", ratio, timing=True, bounds=(1, 500))
 costs = pd.DataFrame({"printed (WFT)": old.reindex(spent.index), "here": spent})
-caption = (
-    f"Seconds a picture of {one.shape[-1]} (full) and {grid['low']} (low) pixels"
-)
+caption = f"Seconds a picture of {one.shape[-1]} pixels (low: {grid['low']})"
 plotting.table(costs, caption, ["fca Table 4"], formats="{:.3g}", timing=True)
 
 # %% tags=["remove-input", "timing"]
-ledger.say(
-    "KNN takes {p13_knn_ratio:.0f} times as long as the median at the same resolution; memory is what `matched_map` states, one map for each reference: $4N^2$ bytes, 1.3 MB here and 10 MB at $320^2$."
-)
+ledger.say("KNN takes {p13_knn_ratio:.0f} times as long as the median at the same resolution; memory is what `matched_map` states, one map for each reference: $4N^2$ bytes, 1.3 MB here and 10 MB at $320^2$.")  # fmt: skip
 
 # %% [markdown]
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say(
-    "Who finds a defect in a texture? PRO is {p13_shots_none[here]:.1f} for FCA, which sees no normal picture, {p13_table_3[Aota full][0]:.1f} for the older zero-shot method at the same resolution, {p13_shots_one[here]:.1f} and {p13_shots_all[here]:.1f} for PatchCore with one normal picture and with all, on "
-    + ("the paper's data" if own else "drawn and photographed textures with planted defects")
-    + "; in print FCA has {p13_shots_none[print]:.1f} and PatchCore, with all, {p13_shots_all[print]:.1f}.",
-    short=True,
-)  # fmt: skip
-ledger.say(
-    f"**Resolution is most of the lead over the older method.** Of {step['whole']} points of PRO the method itself is worth {step['method_full']} with the resolution held at full, and {step['method_low']} at low. **KNN pays where the period is long**: {ledger.recorded('p13_knn_weaves')['mean']:+.1f} points on weaves. **Textures, not objects**: on cells FCA falls {ledger.recorded('p13_objects_fair')['mean']:+.1f} points further behind PatchCore."
-    if not own
-    else f"**Resolution**: of {step['whole']} points the method itself is worth {step['method_full']} at full resolution."
-)
+where = "the paper's data" if own else "drawn and photographed textures with planted defects"  # fmt: skip
+ledger.say(f"Who finds a defect in a texture? PRO is {{p13_shots_none[here]:.1f}} for FCA, which sees no normal picture, {{p13_table_3[Aota full][0]:.1f}} for the older zero-shot method at the same resolution, {{p13_shots_one[here]:.1f}} and {{p13_shots_all[here]:.1f}} for PatchCore with one normal picture and with all, on {where}; in print FCA has {{p13_shots_none[print]:.1f}} and PatchCore, with all, {{p13_shots_all[print]:.1f}}.", short=True)  # fmt: skip
+lead = f"**Resolution is most of the lead over the older method.** Of {step['whole']} points of PRO the method itself is worth {step['method_full']} with the resolution held at full, and {step['method_low']} at low. **KNN pays where the period is long**: {{p13_knn_weaves[mean]:+.1f}} points on weaves. **Textures, not objects**: on cells FCA falls {{p13_objects_fair[mean]:+.1f}} points further behind PatchCore."
+if own:
+    lead = f"**Resolution**: of {step['whole']} points the method itself is worth {step['method_full']} at full resolution."
+ledger.say(lead)
 
 # %% [markdown]
 # ## Exercise
@@ -575,32 +475,17 @@ ledger.say(
 
 
 # %%
-def variants(group, name, n):
-    """PRO of each variant on one good picture and n defective ones."""
-    of = live[group, name]
-    bad = of.masks.flatten(1).any(1)
-    some = torch.cat([(~bad).nonzero()[:1, 0], bad.nonzero()[:n, 0]])
-    pictures, masks = of.images[some], study.crop(of.masks[some])
-    coarse = study.look(net, resize(pictures, (grid["low"],) * 2))
-    maps = {f"median, T = {T}": study.fca(coarse, T) for T in (3, 5, 7)}
-    maps["KNN, T = 3"] = study.fca(coarse, 3, "knn")
-    maps = {v: study.enlarge(m, pictures).cpu() for v, m in maps.items()}
-    return {v: 100 * aupro(study.crop(m), masks) for v, m in maps.items()}
-
-
 asked = [key for key in live if key[0] == LONG] + [(PANEL[0], GROUPS[PANEL[0]][-1])]
 few = 3 if scale == "laptop" else 2
-found = {f"{name} ({group})": variants(group, name, few) for group, name in asked}
-
-# %% tags=["hide-input"]
+found = {f"{n} ({g})": patch_sizes(live[g, n], few, scale) for g, n in asked}
 solution = pd.DataFrame(found).T
 ledger.record("p13_patch_sizes", solution.T.to_dict(), tolerance=0.02)
 plotting.table(solution, caption="PRO (%) at low resolution", formats="{:.1f}")
+
+# %% tags=["remove-input"]
 larger = solution[["median, T = 5", "median, T = 7"]]
 of_long = solution.index.str.contains(LONG)
 for key, which in (("weave", of_long), ("rest", ~of_long)):
     gained = larger[which].mean().max() - solution[which]["median, T = 3"].mean()
     ledger.record(f"p13_larger_{key}", float(gained), tolerance=0.05)
-ledger.say(
-    "The better of the two larger patches changes the weaves by {p13_larger_weave:+.1f} points and the wood by {p13_larger_rest:+.1f}. So a patch that holds the period is no substitute for references that know it. A patch is compared by its ranks, and the larger it is, the more of the texture's values it holds: a pixel that is wrong where it is, but would be right a thread further, finds its rank. KNN keeps the patch small and asks *which* normal it should be compared with."
-)
+ledger.say("The better of the two larger patches changes the weaves by {p13_larger_weave:+.1f} points and the wood by {p13_larger_rest:+.1f}. So a patch that holds the period is no substitute for references that know it. A patch is compared by its ranks, and the larger it is, the more of the texture's values it holds: a pixel that is wrong where it is, but would be right a thread further, finds its rank. KNN keeps the patch small and asks *which* normal it should be compared with.")  # fmt: skip

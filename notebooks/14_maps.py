@@ -18,27 +18,21 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
-import os
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 
 from otad import ledger, plotting
 from otad.data.packaged import photographs
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.machine import seconds
-from otad.metrics import average_precision, f1_max
+from otad.metrics import average_precision
 from otad.scale import device, pick
-from otad.studies import fca_maps as study
+from otad.studies import fca_maps as study, fca_maps_asked as asked
 
 if scale == "paper":
-    location("mvtec_ad", data_folder)  # says what is missing
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
-RED = plotting.COLORS[1]
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 
 # %% [markdown]
 # ## Pictures, and their lives before the accident
@@ -51,12 +45,7 @@ RED = plotting.COLORS[1]
 
 # %%
 grid, names, net = study.setting(scale), study.classes(scale), study.network(scale)
-T, side, seed, METHODS = (
-    grid["T"],
-    grid["side"],
-    study.FIRST_SEED,
-    study.methods(scale),
-)
+T, side, METHODS = grid["T"], grid["side"], study.methods(scale)
 pool = {name: study.pooled({"texture": name}, scale) for name in names}
 photos = [name for name in names if name in photographs.NAMES]
 print(grid, *names)
@@ -66,7 +55,7 @@ sizes = tuple(net(torch.rand(1, 3, side, side, device=device()))[0].shape[1:])
 ledger.record("p14_map_size", "$" + r" \times ".join(map(str, sizes[1:])) + "$")
 total, own = sum(len(p["kinds"]) for p in pool.values()), scale == "paper"
 card = f"""
-pictures | {total} of {side} x {side} pixels, {len(names)} textures, {study.N_DRAWS} draws from seed {seed}; no resizing{" but Aota's to 320 x 320" if own else ""}
+pictures | {total} of {side} x {side} pixels, {len(names)} textures, {study.N_DRAWS} draws from seed {study.FIRST_SEED}; no resizing{" but Aota's to 320 x 320" if own else ""}
 settled | side and T on seed 1; the pictures shown are of other seeds
 features | {net.name}, {net.weights}, stride {net.strides[0]}: {" x ".join(map(str, sizes))}; each channel of each image to [0, 1]
 FCA | T = {T}, sigma_p = 3, sigma_s = 1; median over tiles; ties share their errors
@@ -78,10 +67,7 @@ masks | {"from the folder" if own else "exact by construction"}
 per picture | average precision (AP) of its pixels
 per texture | AU-PRO up to FPR 0.3, pixel AUROC, F1-max over all its pictures
 """
-lines = [line.split(" | ") for line in card.strip().splitlines()]
-plotting.table(
-    pd.DataFrame(lines, columns=["", "here"]), folded="Protocol of this page"
-)
+plotting.card(card, folded="Protocol of this page")
 
 # %% [markdown]
 # Each picture gets a number of its own, the *average precision* of its pixels: 1 if every damaged pixel scores above every good one; for a map that knows nothing it is the share of damaged pixels (page 02 has all metrics). It is hard on false alarms, as an eye is. All rules below are made of it.
@@ -106,7 +92,7 @@ def nearest(frame, column, q):
 
 typical = nearest(single, "FCA", 0.5)
 plotting.show_maps(
-    **study.examples(pool, [typical], ["FCA"]),
+    **asked.examples(pool, [typical], ["FCA"]),
     alt="Its average precision is the median over all damaged pictures.",
     shows=["fca Figure 1"],
 )
@@ -124,17 +110,12 @@ ledger.say(
 # A dot a picture: right is good by Aota, up is good by FCA, above the diagonal FCA is better. Hard examples and failures, below, come from the lower left corner.
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(7, 5), layout="constrained")
-for k, (kind, dots) in enumerate(single.groupby("kind")):
-    style = {"marker": "osD^vX"[k % 6], "color": plotting.COLORS[k % 7]}
-    ax.scatter(dots["Aota"], dots["FCA"], label=kind, alpha=0.8, **style)
-ax.plot([0, 1], [0, 1], color="0.6", lw=1)
-ax.set(xlabel="AP by Aota", ylabel="AP by FCA", xlim=(0, 1.01), ylim=(0, 1.01))
-ax.set_box_aspect(1)
-fig.legend(loc="outside right center")
-plotting.show(
-    fig,
-    alt="Average precision of each damaged picture by FCA against that by Aota, coloured by kind of defect, with the diagonal. The dots follow the diagonal, from the lower left to the upper right corner.",
+plotting.cloud(
+    {kind: (of["Aota"], of["FCA"]) for kind, of in single.groupby("kind")},
+    "AP by Aota",
+    "AP by FCA",
+    "The dots follow the diagonal, from the lower left to the upper right corner.",
+    diagonal=True,
 )
 worse = int((single["FCA"] < single["Aota"]).sum())
 ledger.record("p14_pictures", len(single))
@@ -156,17 +137,15 @@ ledger.say(
 
 # %%
 for p in pool.values():
-    p["histogram"] = (
-        study.histograms(p["whole"], scale).cpu()[study.inner(scale)].numpy()
-    )
-single["histogram"] = [
-    average_precision(pool[texture]["histogram"][i], pool[texture]["masks"][i])
-    for texture, i in zip(single["texture"], single["i"], strict=True)
-]
+    maps = study.histograms(p["whole"], scale).cpu()
+    p["histogram"] = maps[study.inner(scale)].numpy()
+own = [(pool[r.texture], r.i) for r in single.itertuples()]
+precise = [average_precision(p["histogram"][i], p["masks"][i]) for p, i in own]
+single["histogram"] = precise
 real = single[single["texture"].isin(photos or names)]
 easy = (real["FCA"] + real["histogram"]).groupby(real["texture"]).idxmax()
 chosen = [single.loc[i] for i in easy[:3]]
-shown = study.examples(pool, chosen, ["FCA", "histogram"])
+shown = asked.examples(pool, chosen, ["FCA", "histogram"])
 plotting.show_maps(**shown, shows=["fca Figure 4"])
 
 # %% [markdown]
@@ -174,14 +153,7 @@ plotting.show_maps(**shown, shows=["fca Figure 4"])
 
 
 # %%
-THREE, spots = ["FCA", "histogram", "Aota"], []
-for row in single.itertuples():
-    p, mask = pool[row.texture], pool[row.texture]["masks"][row.i]
-    if all(mask.flat[p[method][row.i].argmax()] for method in THREE):
-        spots.append(
-            {method: study.spot(p[method][row.i], mask) for method in THREE}
-        )
-spots = pd.DataFrame(spots, columns=THREE)
+spots = asked.spots(pool, single, ["FCA", "histogram", "Aota"])
 for method, area in spots.median().fillna(0.0).items():
     ledger.record(f"p14_spot_{method.lower()}", area, tolerance=0.05)
 ledger.record("p14_spots", len(spots), tolerance=0.1)
@@ -204,11 +176,9 @@ ledger.say(
 # %%
 quarter = [nearest(own, "mean", 0.25) for _, own in single.groupby("texture")]
 hardest = sorted(quarter, key=lambda row: row["mean"])
-hard, alt = (
-    hardest[:7],
-    "In the upper rows neither map shows the defect; further down both do.",
-)
-shown = study.examples(pool, hard, ["FCA", "Aota"])
+hard = hardest[:7]
+alt = "In the upper rows neither map shows the defect; further down both do."
+shown = asked.examples(pool, hard, ["FCA", "Aota"])
 plotting.show_maps(**shown, alt=alt, shows=["fca Figure 5"])
 seven = pd.DataFrame(hard)
 ledger.record("p14_hard", len(hard))
@@ -226,24 +196,10 @@ ledger.say(
 # The paper draws three conclusions from its seven: *more precise localization*, *fewer false positives*, *more complete coverage*. These are three numbers, and they need not be taken from seven pictures. At the threshold of the best F1 of each texture (Figure 7 below): precision, the share of good pixels that are flagged, and the share of a damaged region that is covered, averaged over regions.
 
 # %%
-best, words = {}, {}
-for name, p in pool.items():
-    for method in METHODS:
-        best[name, method] = f1_max(p[method], p["masks"])
-        own = {
-            label: score(p[method], p["masks"])
-            for label, score in study.SCORES.items()
-        }
-        threshold = best[name, method][1]
-        own |= study.at_threshold(p[method], p["masks"], threshold)
-        words[name, method] = own
-words = pd.DataFrame(words).T.rename(columns={"F1-max": "F1"})
-level, gap = (
-    words.groupby(level=1).mean(),
-    words.xs("FCA", level=1) - words.xs("Aota", level=1),
-)
-
-# %%
+limits = asked.best_limits(pool)
+words = asked.in_words(pool, limits)
+level = words.groupby(level=1).mean()
+gap = words.xs("FCA", level=1) - words.xs("Aota", level=1)
 rows = {}
 for column in words.columns:
     key = f"p14_gap_{column.replace(' ', '_').lower()}"
@@ -281,7 +237,7 @@ ledger.say(
 failed = single.sort_values("FCA").head(6)
 worst, twins = [row for _, row in failed.iterrows()], "FCA before" in pool[names[0]]
 two = ["FCA", "FCA before"] if twins else ["FCA"]
-plotting.show_maps(**study.examples(pool, worst, two), shows=["fca Figure 5"])
+plotting.show_maps(**asked.examples(pool, worst, two), shows=["fca Figure 5"])
 
 # %% [markdown]
 # For all pictures, in two numbers. *Added*: how much the damage raised the map inside the mask, on average. *Loud*: how far the loudest hundredth of the undamaged map stands above its median. If the two explain the failures, AP must rise with their ratio.
@@ -289,15 +245,10 @@ plotting.show_maps(**study.examples(pool, worst, two), shows=["fca Figure 5"])
 
 # %%
 if twins:
-    why = [study.diagnosis(pool[row.texture], row.i) for row in single.itertuples()]
-    why = pd.DataFrame(why)
-    why["ratio"] = why["added"] / why["loud"]
-    odds = why / why.median()
-    faint = odds["added"].clip(lower=1e-6) * odds["loud"] < 1
-    single = single.join(why.assign(cause=np.where(faint, "faint", "loud")))
+    single = asked.reasons(pool, single)
     failed = single.loc[failed.index]
     for column in ("ratio", "contrast", "share"):
-        rank = float(stats.spearmanr(single[column], single["FCA"]).statistic)
+        rank = single[column].corr(single["FCA"], method="spearman")
         ledger.record(f"p14_rank_{column}", rank, tolerance=0.05)
     for word in ("faint", "loud"):
         n = int((failed["cause"] == word).sum())
@@ -305,29 +256,22 @@ if twins:
 
 # %% tags=["hide-input"]
 if twins:
-    fig, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-    ax.plot(
-        single["ratio"].clip(lower=0.05), single["FCA"], "o", ms=5, label="pictures"
+    both = {"pictures": single, "shown above": failed}
+    plotting.cloud(
+        {k: (of["ratio"].clip(lower=0.05), of["FCA"]) for k, of in both.items()},
+        "added by the damage / loudness of the texture",
+        "AP by FCA",
+        "A rising cloud, with the six failures at the lower left.",
+        level=1,
+        log=True,
     )
-    lost = failed["ratio"].clip(lower=0.05)
-    ax.plot(lost, failed["FCA"], "D", color=RED, ms=7, label="shown above")
-    ax.axvline(1, color="0.6", lw=1, ls=":")
-    ax.set(xscale="log", xlabel="added by the damage / loudness of the texture", ylabel="AP by FCA")  # fmt: skip
-    ax.legend(loc="upper left")
-    plotting.show(
-        fig,
-        alt="Average precision by FCA of each damaged picture against the ratio of what the damage added to the loudness of the texture, on a logarithmic axis: a rising cloud, with the six failures at the lower left.",
-    )
-    table = failed.assign(
-        share=100 * failed["share"], contrast=100 * failed["contrast"]
-    )
+    table = failed.assign(**100 * failed[["share", "contrast"]])
     columns = ["texture", "kind", "share", "contrast", "added", "loud", "cause"]
     plotting.table(
         table[[*columns, "FCA", "Aota"]].reset_index(drop=True),
         caption="The six failures: damaged share of the picture (%), mean change of the damaged pixels (% of the grey scale), what the damage added to the map, loudness; the cause is the one of the two that is further from the median of all pictures; AP",
         formats="{:.2g}",
     )
-if twins:
     ledger.say(
         "They do: the rank correlation of AP with the ratio is {p14_rank_ratio:.2f}, where that with the visible contrast of the damage is {p14_rank_contrast:.2f} and that with its size {p14_rank_share:.2f}. Of the six failures {p14_faint} are faint and {p14_loud} loud. A faint one is a matter of features: what the network does not see no statistic will find. A loud one is the price of zero-shot: with one picture and nothing else, an odd place that belongs to the material is an odd place."
     )
@@ -336,34 +280,15 @@ if twins:
 # And the opposite failure, an alarm where there is nothing. Of each texture the good picture with the highest score, against the texture's threshold of the best F1; the four worst. They are undamaged, so every bright spot is false.
 
 # %%
-alarms = []
-for name, p in pool.items():
-    good, m, limit = ~p["masks"].any(axis=(1, 2)), p["FCA"], best[name, "FCA"][1]
-    if good.any():
-        i = max(good.nonzero()[0], key=lambda i, m=m: m[i].max())
-        flagged = 100 * float((m[i] >= limit).mean())
-        alarms.append(
-            {
-                "texture": name,
-                "i": i,
-                "ratio": float(m[i].max() / limit),
-                "flagged": flagged,
-            }
-        )
-alarms = pd.DataFrame(alarms).sort_values("ratio", ascending=False)
+alarms = asked.alarms(pool, limits)
 ledger.record("p14_alarms", int((alarms["ratio"] >= 1).sum()), tolerance=0.3)
 ledger.record("p14_alarms_of", len(alarms))
-
-# %%
-loudest = [(pool[a.texture], a) for a in alarms.head(4).itertuples()]
-fig = plotting.gallery(
-    torch.stack([p["images"][a.i] for p, a in loudest]),
-    [f"{a.texture}: {a.flagged:.1f} %" for _, a in loudest],
+loudest = list(alarms.head(4).itertuples())
+plotting.show_gallery(
+    asked.outlined(pool, loudest)[0],
+    [f"{a.texture}: {a.flagged:.1f} %" for a in loudest],
     4,
-    np.stack([p["FCA"][a.i] >= best[a.texture, "FCA"][1] for p, a in loudest]),
-)
-plotting.show(
-    fig,
+    asked.contours(pool, loudest, limits)["FCA"],
     alt="The four good pictures with the highest scores, with what the F1-optimal threshold of their texture flags, and its share of the picture.",
     shows=["fca Figure 5"],
 )
@@ -381,16 +306,8 @@ ledger.say(
 
 # %%
 HANDS = pick(scale, smoke=(-1, 0, 1, 3), laptop=(-2, -1, 0, 1, 2, 3, 4, 6, 8))
-rows, redrawings, regions = {}, {}, dict.fromkeys((*HANDS, "hull"), 0)
-for name, p in pool.items():
-    for d in regions:
-        masks = [study.redrawn(mask.numpy(), d) for mask in p["full"]]
-        masks = redrawings[name, d] = np.stack(masks)[study.inner(scale)]
-        regions[d] += study.n_regions(masks)
-        if masks.any():
-            own = [(s, m) for s in study.SCORES for m in METHODS]
-            rows[d, name] = {(s, m): study.SCORES[s](p[m], masks) for s, m in own}
-rescores = pd.DataFrame(rows).T.rename_axis(["d", "texture"])
+drawn, regions = asked.redrawings(pool, (*HANDS, "hull"), scale)
+rescores = asked.rescored(pool, drawn)
 hands = rescores.drop(index="hull", level="d")
 mean = hands.groupby("d").mean()
 
@@ -399,7 +316,7 @@ mean = hands.groupby("d").mean()
 
 # %%
 panels, apart = {}, {}
-for s in study.SCORES:
+for s in asked.SCORES:
     panels[s] = {m: hands[s][m].unstack("d")[list(HANDS)] for m in METHODS}
     apart[s] = {"FCA less Aota": panels[s]["FCA"] - panels[s]["Aota"]}
 far = "mask drawn d pixels outside"
@@ -409,30 +326,19 @@ lead = {(s, d): ledger.t_interval(gap["FCA less Aota"][d].tolist()) for s, gap i
 
 
 # %%
-for label in study.SCORES:
+for label in asked.SCORES:
     key = label.split("-")[0].lower()
     for method in METHODS:
-        own = mean[label, method]
-        value = {
-            "best": study.hand(int(own.idxmax())),
-            "truth": own[0],
-            "peak": own.max(),
-        }
-        value |= {"worst": own.min(), "span": float(own.max() - own.min())}
-        ledger.record(f"p14_hand_{key}_{method.lower()}", value, tolerance=0.05)
-    by_hand = {study.hand(d): lead[label, d][0] for d in HANDS}
-    ledger.record(f"p14_lead_{key}", by_hand, tolerance=0.1)
+        own = asked.by_hand(mean[label, method])
+        ledger.record(f"p14_hand_{key}_{method.lower()}", own, tolerance=0.05)
+    leads = {asked.hand(d): lead[label, d][0] for d in HANDS}
+    ledger.record(f"p14_lead_{key}", leads, tolerance=0.1)
 ends = {}
 for word, d in (("tight", HANDS[0]), ("loose", HANDS[-1])):
-    middle, low, high = lead["AUROC", d]
-    ends |= {
-        word: study.hand(d),
-        f"{word}_mean": middle,
-        f"{word}_low": low,
-        f"{word}_high": high,
-    }
+    three = [f"{word}_{end}" for end in ("mean", "low", "high")]
+    ends |= {word: asked.hand(d), **dict(zip(three, lead["AUROC", d], strict=True))}
 ledger.record("p14_ends", ends, tolerance=0.1)
-of_hand = {study.hand(d): n for d, n in regions.items()}
+of_hand = {asked.hand(d): n for d, n in regions.items()}
 ledger.record("p14_regions", of_hand, tolerance=0.1)
 
 # %%
@@ -440,7 +346,7 @@ table = pd.concat([mean, rescores.xs("hull").mean().to_frame("hull").T])
 table.columns = [f"{label}, {method}" for label, method in table.columns]
 table.insert(0, "regions", [regions[d] for d in table.index])
 plotting.table(
-    table.rename(index=study.hand),
+    table.rename(index=asked.hand),
     caption="Percent, mean over textures, against masks drawn so many pixels inside or outside the true edge, or as one convex hull a picture; regions to be found",
     formats="{:.1f}",
     shows=["fca Figure 6"],
@@ -457,17 +363,8 @@ ledger.say(
 # Now single pictures. Four readings of one defect: *tight*, a pixel inside the edge; *exact*; *generous*, three pixels outside; and *hull*, one line around everything, which is how an annotator draws crumbs at five o'clock. The rule: the three pictures, of different textures, whose F1-max depends most on the reading, averaged over the methods.
 
 # %%
-READINGS = {"tight": -1, "exact": 0, "generous": 3, "hull": "hull"}
-readings = []
-for row in single.itertuples():
-    key = {"texture": row.texture, "kind": row.kind, "i": row.i}
-    for label, d in READINGS.items():
-        mask = redrawings[row.texture, d][row.i]
-        if mask.any():
-            f1 = {m: f1_max(pool[row.texture][m][row.i], mask)[0] for m in METHODS}
-            readings.append(key | {"reading": label} | f1)
-readings, keys = pd.DataFrame(readings), ["texture", "kind", "i"]
-readings["both"] = readings[list(METHODS)].mean(axis=1)
+keys = ["texture", "kind", "i"]
+readings = asked.reread(pool, drawn, single)
 both = readings.groupby(keys)["both"]
 swing = (both.max() - both.min()).sort_values(ascending=False).reset_index()
 swing = swing.drop_duplicates("texture").head(3)
@@ -477,27 +374,22 @@ ledger.record("p14_flips", int(flips.sum()), tolerance=0.15)
 ledger.record("p14_flips_of", len(flips))
 
 # %%
-own = list(swing.itertuples())
-fig = plotting.gallery(
-    torch.stack([pool[r.texture]["images"][r.i] for r in own]),
-    [f"{r.texture}, {r.kind}" for r in own],
+chosen = list(swing.itertuples())
+plotting.show_gallery(
+    *asked.outlined(pool, chosen),
     3,
-    {
-        k: np.stack([redrawings[r.texture, d][r.i] for r in own])
-        for k, d in READINGS.items()
-    },
-)
-plotting.show(
-    fig,
-    alt="Three pictures with four outlines of the same defect each: tight, exact, generous and hull.",
+    asked.as_read(drawn, chosen),
+    alt="Four outlines of the same defect each: tight, exact, generous and hull.",
     shows=["fca Figure 6"],
 )
 table = readings.merge(swing[keys]).set_index(["texture", "kind", "reading"])
 table = table[list(METHODS)].unstack("reading")
-table = table[[(m, r) for m in METHODS for r in READINGS]].rename_axis(
-    columns=[None] * 2
+table = table[[(m, r) for m in METHODS for r in asked.READINGS]]
+plotting.table(
+    table.rename_axis(columns=[None] * 2),
+    caption="F1-max of the three pictures under four readings",
+    formats="{:.2f}",
 )
-plotting.table(table, caption="F1-max of the three pictures under four readings", formats="{:.2f}")  # fmt: skip
 ledger.say(
     "Over all pictures: in {p14_flips} of {p14_flips_of} the better of the two methods, by F1-max, is not the same under all readings. Where a table separates methods by less than the pencil does, it ranks annotators."
 )
@@ -508,19 +400,10 @@ ledger.say(
 # A map becomes a decision with a threshold. As in the paper it is the one with the best F1 over all pictures of the texture. The pictures are those chosen for Figure 5, one a texture.
 
 # %%
-contours = {"mask": [pool[r.texture]["masks"][r.i] for r in hardest]}
-for m in METHODS:
-    limits = [best[r.texture, m][1] for r in hardest]
-    own = [pool[r.texture][m][r.i] for r in hardest]
-    contours[m] = [one >= limit for one, limit in zip(own, limits, strict=True)]
-fig = plotting.gallery(
-    torch.stack([pool[r.texture]["images"][r.i] for r in hardest]),
-    [f"{r.texture}, {r.kind}" for r in hardest],
+plotting.show_gallery(
+    *asked.outlined(pool, hardest),
     4,
-    {label: np.stack(values) for label, values in contours.items()},
-)
-plotting.show(
-    fig,
+    asked.contours(pool, hardest, limits),
     alt="A hard picture of each texture with the outline of its mask and the contours of FCA and Aota at the F1-optimal threshold of the texture; in several there is no contour on the defect.",
     shows=["fca Figure 7"],
 )
@@ -530,21 +413,10 @@ plotting.show(
 
 
 # %%
-rows = [
-    {"texture": name, "method": m} | row
-    for name, p in pool.items()
-    for m in METHODS
-    for row in study.borrowed(p, m)
-]
-borrowed = pd.DataFrame(rows).groupby(["texture", "method"], sort=False).mean()
-
-# %%
-table = borrowed.unstack("method")
-table.columns = [f"{method}, {label}" for label, method in table.columns]
-table = table[[f"{m}, {label}" for m in METHODS for label in ("own", "borrowed")]]
+table = asked.lent(pool)
 table.loc["mean"] = table.mean()
 plotting.table(
-    table.rename_axis(None),
+    table,
     caption="F1 (%) with the best threshold of the pictures themselves, and with that of the other draw",
     formats="{:.1f}",
     shows=["fca Figure 7"],
@@ -598,7 +470,7 @@ ledger.say(
 # %%
 QUANTILES = {"maximum": 1, "99.9 %": 0.999, "99 %": 0.99, "95 %": 0.95}
 rows = {
-    label: {m: study.from_good(pool, m, q) for m in METHODS}
+    label: {m: asked.from_good(pool, m, q) for m in METHODS}
     for label, q in QUANTILES.items()
 }
 rows["borrowed"] = {m: table.loc["mean", f"{m}, borrowed"] for m in METHODS}

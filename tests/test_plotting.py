@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from otad import ledger, plotting
-from otad.plotting import output
+from otad.plotting import clouds, output
 
 mpl.use("Agg")
 
@@ -275,3 +275,43 @@ def test_growth_of_no_time_is_refused():
     with pytest.raises(ValueError, match="slow: .* must be positive"):
         plotting.growth({"N": {"slow": ([1, 2], [0.0, 1.0], [1, 2])}}, "ms")
     plt.close("all")
+
+
+def test_a_cloud_tells_how_many_dots_lie_where(shown):
+    plotting.cloud(
+        {"a": ([0.1, 0.2, 0.3], [0.2, 0.1, 0.5]), "b": ([0.9], [1.0])}, "old", "new", "End.", diagonal=True
+    )
+    alt = shown[0][1]["image/png"]["alt"]
+    assert alt.startswith("new against old: 3 a, around (0.2, 0.2); 1 b, around (0.9, 1)")
+    assert alt.endswith("3 lie above the diagonal. End.")
+
+
+def test_a_cloud_may_have_a_level_and_a_logarithmic_axis(monkeypatch):
+    figures = []
+    monkeypatch.setattr(clouds, "show", lambda fig, **_: figures.append(fig))
+    plotting.cloud({"a": ([0.1, 10.0], [0.2, 0.1])}, "x", "y", level=1, log=True)
+    ax = figures[0].axes[0]
+    assert ax.get_xscale() == "log"
+    assert list(ax.lines[-1].get_xdata()) == [1, 1]
+    plt.close(figures[0])
+
+
+def test_a_cloud_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="got none"):
+        plotting.cloud({}, "x", "y")
+
+
+def test_a_shown_gallery_names_its_pictures(two, shown):
+    images, masks, _ = two
+    plotting.show_gallery(images, ["a\nb", "c"], 2, masks, alt="End.", shows=["fca Figure 5"])
+    assert shown[0][1]["image/png"]["alt"] == "2 pictures: a, b; c. End."
+    assert shown[0][1]["otad"]["shows"] == ["fca Figure 5"]
+
+
+def test_a_card_is_folded_and_refuses_a_line_with_a_cell_too_few(shown):
+    plotting.card("\npatch | 3 x 3\nborder | a tenth\n", folded="Protocol")
+    text = shown[0][0]["text/html"]
+    assert text.startswith("<details><summary>Protocol</summary>")
+    assert "<td>a tenth</td>" in text
+    with pytest.raises(ValueError, match=r"needs 3 cells set apart by ' \| '; see border"):
+        plotting.card("patch | 9 | 3\nborder | a tenth", ("", "printed", "here"))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from otad.display import emit
 from otad.judgement import CONFIDENCE, Judgement, holm, judge, t_interval
@@ -61,6 +62,15 @@ def figures() -> pd.DataFrame:
 def inconsistencies() -> pd.DataFrame:
     """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, weight, misprint."""
     return _table("inconsistencies.csv").copy()
+
+
+def protocol(paper: str) -> dict[str, Any]:
+    """Return how a paper measured, as its text states it: data sets, backbone, hyperparameters, metrics; "not stated" where it is silent."""
+    with resources.files("otad.published").joinpath("protocols.yml").open("rb") as file:
+        known = yaml.safe_load(file)
+    if paper not in known:
+        raise ValueError(f"no protocol of {paper!r}; the papers are {', '.join(known)}")
+    return known[paper]
 
 
 def numbers(**equal: str) -> pd.DataFrame:
@@ -229,12 +239,12 @@ def span(key: str, margins: Sequence[float], tolerance: float = 0.05, digits: in
 
 @dataclass(frozen=True)
 class Stored:
-    """What a long run computed: its value, and the command, commit, machine, versions, seconds and date of the run.
+    """What a long run computed: the rows of a study, and the command, commit, machine, versions, seconds and date of the run.
 
-    missing: the cells of a study that nobody has computed yet.
+    missing: the cells that nobody has computed yet.
     """
 
-    value: Any
+    value: list[dict[str, Any]]
     provenance: dict[str, Any]
     missing: Sequence[Any] = ()
 
@@ -244,10 +254,9 @@ class Stored:
         code: today's hash of what the study runs (`runner.code`): the sentence then says of how many cells it has changed.
         """
         p = self.provenance
-        cells = f"{len(p['codes'])} cells, s" if "codes" in p else "S"
         threads = f"{p['threads']} thread{'' if p['threads'] == 1 else 's'}"
         return (
-            f"{cells}tored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
+            f"{len(p['codes'])} cells, stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
             f"torch {p['versions']['torch']}, commit `{p['commit']}`, {p['date'][:10]}."
             + (f" **{len(self.missing)} cells are still to be computed.**" if self.missing else "")
             + (_since(p["codes"], code) if code else "")
@@ -263,15 +272,8 @@ def _since(codes: Sequence[str], now: str) -> str:
     return f" The code has changed since: the next `make results` computes {which} anew."
 
 
-def store(value: Any) -> None:
-    """Keep the value of a page's long run: the page was executed with `long=True`, and `make results` writes results/<page>.json."""
-    plain = _plain(value)
-    json.dumps(plain, allow_nan=False)
-    emit({"text/plain": "stored"}, {"stored": {"value": plain}})
-
-
 def stored(name: str) -> Stored:
-    """Return what the cells of a study, or the long run of a page, have stored; ValueError if there is none."""
+    """Return what the cells of a study have stored; ValueError if there is none."""
     installed = resources.files("otad").joinpath("results", f"{name}.json")
     checkout = Path(__file__).parents[2] / "results" / f"{name}.json"
     place = installed if installed.is_file() else checkout
@@ -283,9 +285,7 @@ def stored(name: str) -> Stored:
         raise ValueError(
             f"{place} is damaged ({error}): `git checkout results/{name}.json` brings the committed one back, `make results` computes it"
         ) from None
-    if "cells" in found:
-        return Stored(found["rows"], _of_cells(found), found["missing"])
-    return Stored(found["value"], found["provenance"])
+    return Stored(found["rows"], _of_cells(found), found["missing"])
 
 
 def _of_cells(found: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,12 @@ from otad.publish.cells import progress
 STUDY = """\
 from otad.studies import Study
 
-STUDY = Study("toy", lambda scale: [{"seed": s} for s in (0, 1)], lambda cell, scale: [{"x": cell["seed"]}], seconds=60.0)
+
+def compute(cell, scale):
+    return [{"x": cell["seed"]}]
+
+
+STUDY = Study("toy", lambda scale: [{"seed": s} for s in (0, 1)], compute, seconds=60.0)
 """
 
 

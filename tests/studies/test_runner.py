@@ -127,8 +127,26 @@ def test_old_results_are_not_taken_for_todays(tmp_path, version):
     assert runner.todo(SOUND, "laptop", tmp_path / "cells", target) == {0: 3, 1: 3}
     version["code"] = "bbbb"
     assert runner.todo(SOUND, "smoke", tmp_path / "cells", target) == {0: 3, 1: 3}
-    assert len(runner.gather(SOUND, "smoke", tmp_path / "cells", target)) == 6
-    assert target.read_bytes() == before  # nothing new: the old file stays
+    assert runner.gather(SOUND, "smoke", tmp_path / "cells", target) == []
+    assert target.read_bytes() == before  # nothing new: the old cells stay
+
+
+def test_old_cells_stay_until_they_are_computed_again_but_not_those_of_a_dirty_tree(tmp_path, version):
+    target, folder = tmp_path / "toy.json", tmp_path / "cells"
+    runner.run(SOUND, "smoke", _cells("smoke"), folder)
+    runner.gather(SOUND, "smoke", folder, target)
+    version["code"] = "bbbb"
+    runner.run(SOUND, "smoke", _cells("smoke")[:2], folder)
+    assert runner.gather(SOUND, "smoke", folder, target) == []
+    codes = [cell["code"] for cell in json.loads(target.read_text())["cells"]]
+    assert codes == ["bbbb"] * 2 + ["aaaa"] * 4
+    assert sum(runner.todo(SOUND, "smoke", folder, target).values()) == 4
+    dirty = json.loads(target.read_text())
+    dirty["sources"][0]["commit"] = "0123456789ab-dirty"
+    for cell in dirty["cells"]:
+        cell["from"] = 0
+    target.write_text(json.dumps(dirty))
+    assert runner.gather(SOUND, "smoke", folder, target) == _cells("smoke")[2:]
 
 
 def test_a_killed_run_redoes_only_what_it_was_at(tmp_path):

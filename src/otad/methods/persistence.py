@@ -77,8 +77,10 @@ def load(
     try:
         given = _decode(header["given"], tensors, None)
         detector = method(**given, **({} if backbone is None else {_network(method): backbone}))
-        for name, value in _decode(header["learnt"], tensors, detector).items():
-            setattr(detector, name, value)
+        for name, node in header["learnt"][
+            "dict"
+        ]:  # in order: who builds a network may ask for what came before it
+            setattr(detector, name, _decode(node, tensors, detector, name))
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{path}, made by otad {header['otad']}, does not fit this version's {header['method']} ({error}): fit again."
@@ -168,7 +170,7 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _decode(node: Any, tensors: dict[str, Tensor], detector: Any, name: str = "") -> Any:
-    """Undo `_encode`; the module student_ is built by the detector's `build_student`."""
+    """Undo `_encode`; the module student_ is built by the detector's `build_student`, which may use what it knows by then."""
     if not isinstance(node, dict):
         return node
     ((kind, inside),) = node.items()

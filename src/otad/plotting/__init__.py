@@ -1,13 +1,14 @@
 """Figures and tables of the book: one look for each thing that several pages draw.
 
 `output` is how anything is shown; `pictures` draws images and maps; `comparison` draws printed beside measured, curves over seeds and
-the margins of verdicts; `growth` draws time against size.
+the margins of verdicts; `growth` draws time against size; `clouds` draws a dot a thing.
 """
 
+from otad.plotting.clouds import cloud
 from otad.plotting.comparison import beside, curves, dots, intervals, margins
 from otad.plotting.growth import growth, slope
-from otad.plotting.output import COLORS, HEAT, OUTLINE, WIDTH, show, table
-from otad.plotting.pictures import best_and_worst, draw, gallery, maps, show_maps
+from otad.plotting.output import COLORS, HEAT, OUTLINE, WIDTH, card, show, table
+from otad.plotting.pictures import best_and_worst, draw, gallery, maps, show_gallery, show_maps
 
 __all__ = [
     "COLORS",
@@ -16,6 +17,8 @@ __all__ = [
     "WIDTH",
     "beside",
     "best_and_worst",
+    "card",
+    "cloud",
     "curves",
     "dots",
     "draw",
@@ -25,6 +28,7 @@ __all__ = [
     "maps",
     "margins",
     "show",
+    "show_gallery",
     "show_maps",
     "slope",
     "table",

@@ -85,3 +85,13 @@ def table(
         {"text/html": body, "text/plain": text.to_string()},
         {"otad": {"shows": list(shows), "timing": timing}},
     )
+
+
+def card(text: str, columns: Sequence[str] = ("", "here"), folded: str = "Protocol card") -> None:
+    """Display what decides a page's numbers, folded: a line a row of `text`, its cells set apart by " | "."""
+    rows = [[cell.strip() for cell in line.split(" | ")] for line in text.strip().splitlines()]
+    if wrong := [row[0] for row in rows if len(row) != len(columns)]:
+        raise ValueError(
+            f"a line of a card needs {len(columns)} cells set apart by ' | '; see {', '.join(wrong)}"
+        )
+    table(pd.DataFrame(rows, columns=list(columns)), folded=folded)

@@ -43,6 +43,19 @@ def gallery(images: Any, titles: Sequence[str] | None = None, columns: int = 6, 
     return fig
 
 
+def show_gallery(
+    images: Any,
+    titles: Sequence[str],
+    columns: int = 6,
+    masks: Any = None,
+    alt: str = "",
+    shows: Sequence[str] = (),
+) -> None:
+    """Display `gallery`; the alt text names the pictures and ends with `alt`."""
+    told = f"{len(titles)} pictures: {'; '.join(t.replace(chr(10), ', ') for t in titles)}."
+    show(gallery(images, titles, columns, masks), alt=f"{told} {alt}".strip(), shows=shows)
+
+
 def maps(
     images: Any,
     masks: Any,

@@ -36,11 +36,11 @@ def parser() -> argparse.ArgumentParser:
             step.add_argument("--cores", type=_cores, default=2)
         if name == "portable":
             step.add_argument(
-                "pages", nargs="*", help="pages to try; none: those with a long run, and all twice"
+                "pages", nargs="*", help="pages to try; none: those with stored rows, and all twice"
             )
             step.add_argument("--once", action="store_true", help="do not execute pages twice at smoke scale")
         if name == "results":
-            step.add_argument("runs", nargs="*", help="studies, and pages with a long run; none: all of them")
+            step.add_argument("studies", nargs="*", help="their names; none: all of them")
             step.add_argument("--cores", type=_cores, default=2, help="jobs at a time")
             step.add_argument("--executor", default="local", help="one of Snakemake's, as slurm")
         if name == "execute":
@@ -90,8 +90,8 @@ HELP = {
     "pair": "write the .ipynb beside each .py",
     "built": "say so if there is no book at this scale",
     "accept": "write the recorded values as the expected ones",
-    "portable": "execute long pages on an emulated processor and with two threads, every page twice; compare",
-    "results": "compute what is missing of studies, and the long runs of pages",
+    "portable": "execute pages with stored rows on an emulated processor and with two threads, every page twice; compare",
+    "results": "compute what is missing of studies",
 }
 
 
@@ -147,20 +147,10 @@ def _results(options: argparse.Namespace) -> None:
     from otad.studies import names
 
     results.commit()
-    from otad.publish.results import long_pages
-
-    for name in options.runs:
-        if name not in names() and name not in long_pages():
-            raise ValueError(
-                f"{name!r} is no study and no page with a long run; the studies are {', '.join(names()) or 'none'}, "
-                f"the pages {', '.join(long_pages()) or 'none'}"
-            )
-    studies = [name for name in options.runs or names() if name in names()]
-    if studies:
-        cells.compute(studies, options.scale, options.cores, options.executor)
-    others = [name for name in options.runs if name not in studies]
-    for path in results.compute(others, options.scale) if others or not options.runs else []:
-        print("wrote", path, flush=True)
+    for name in options.studies:
+        if name not in names():
+            raise ValueError(f"{name!r} is no study; the studies are {', '.join(names()) or 'none'}")
+    cells.compute(options.studies or names(), options.scale, options.cores, options.executor)
 
 
 STEPS = {

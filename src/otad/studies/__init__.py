@@ -19,8 +19,8 @@ class Study:
     """A comparison: its cells at a scale, and the function from a cell to its rows.
 
     name: of the module and of results/<name>.json. cells: scale → keys, each a flat dict that JSON can hold, in the order of the
-    results. compute: (cell, scale) → rows; a row need not repeat its cell's key. seconds: what a cell costs on one core at laptop
-    scale, about: cells are computed in jobs of a minute.
+    results. compute: (cell, scale) → rows, a function at the top of its module; a row need not repeat its cell's key. seconds: what a
+    cell costs on one core at laptop scale, about: cells are computed in jobs of a minute.
     """
 
     name: str

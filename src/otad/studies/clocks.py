@@ -76,14 +76,19 @@ def noise(side: int, channels: int) -> Tensor:
     return torch.rand(channels, side, side, generator=torch.Generator().manual_seed(0))
 
 
-def seconds(work: Callable[[], object], least: float = 0.015, repeats: int = 1) -> float:
+def seconds(
+    work: Callable[[], object],
+    least: float = 0.015,
+    repeats: int = 1,
+    clock: Callable[[], float] = time.process_time,
+) -> float:
     """Return processor seconds of one call: the mean over as many as take `least` seconds together, the best of `repeats` means."""
     found = []
     for _ in range(repeats):
-        calls, start = 0, time.process_time()
+        calls, start = 0, clock()
         while True:
             work()
-            calls, spent = calls + 1, time.process_time() - start
+            calls, spent = calls + 1, clock() - start
             if spent >= least:
                 break
         found.append(spent / calls)

@@ -1,18 +1,16 @@
 """FCA's maps beside those of Aota et al., picture by picture: page 14.
 
-A cell is a texture; it has a row a damaged picture, with the average precision of each method. The page draws the maps themselves, asks
-why they fail, and scores them again by other masks.
+A cell is a texture; it has a row a damaged picture, with the average precision of each method. The page draws the maps themselves;
+what else it asks of them stands in `fca_maps_asked`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import ndimage
-from skimage.morphology import convex_hull_image
 from torch import Tensor
 
 from otad.data import GOOD, resize
@@ -26,17 +24,11 @@ from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods.matching.aota import Aota
 from otad.methods.matching.fca import FCA
 from otad.methods.matching.patch_statistics import histogram
-from otad.metrics import aupro, average_precision, f1_max, pixel_auroc
+from otad.metrics import average_precision
 from otad.scale import device, pick
 from otad.studies import Cell, Row, Study
 
 FIRST_SEED, N_DRAWS = 200, 2
-EIGHT = np.ones((3, 3), dtype=int)  # neighbours of a pixel
-SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "PRO": lambda m, y: 100 * aupro(m, y),
-    "AUROC": lambda m, y: 100 * pixel_auroc(m, y),
-    "F1-max": lambda m, y: 100 * f1_max(m, y)[0],
-}
 
 
 def setting(scale: str) -> dict[str, Any]:
@@ -148,104 +140,3 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
 
 
 STUDY = Study("fca_maps", cells, compute, seconds=5.0)
-
-
-# What a map is asked ------------------------------------------------------------------------------
-
-
-def examples(pool: dict[str, dict[str, Any]], chosen: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return what is drawn of chosen rows: images, masks, maps of the methods `names`, titles, each map's AP, colour scales.
-
-    A scale ends at the largest value in any picture of the texture, after the damage.
-    """
-    own = [(pool[c.texture], c.i) for c in chosen]
-    precise = [m for m in names if not m.endswith("before")]
-    return {
-        "images": torch.stack([p["images"][i] for p, i in own]),
-        "masks": np.stack([p["masks"][i] for p, i in own]),
-        "methods": {m: np.stack([p[m][i] for p, i in own]) for m in names},
-        "titles": [f"{c.texture}\n{c.kind}" for c in chosen],
-        "notes": {
-            m: [f"AP {average_precision(p[m][i], p['masks'][i]):.2f}" for p, i in own] for m in precise
-        },
-        "scales": {m: [(0, p[m.removesuffix(" before")].max()) for p, _ in own] for m in names},
-    }
-
-
-def spot(m: np.ndarray, mask: np.ndarray) -> float:
-    """Return the area above half the peak, counted from the map's median, against the area of the mask."""
-    return float((m >= (m.max() + np.median(m)) / 2).sum() / mask.sum())
-
-
-def at_threshold(maps: np.ndarray, masks: np.ndarray, threshold: float) -> dict[str, float]:
-    """Return precision, false-positive rate and mean coverage of regions, in percent."""
-    found = maps >= threshold
-    regions, n = ndimage.label(masks, np.stack([0 * EIGHT, EIGHT, 0 * EIGHT]))
-    covered = ndimage.mean(found, regions, range(1, n + 1))
-    return {
-        "precision": float(100 * (found & masks).sum() / found.sum()),
-        "false positives": float(100 * found[~masks].mean()),
-        "coverage": 100 * float(np.mean(covered)),
-    }
-
-
-def f1_at(maps: np.ndarray, masks: np.ndarray, threshold: float) -> float:
-    """Return F1 of one threshold, in percent."""
-    found = maps >= threshold
-    return 100 * float(2 * (found & masks).sum() / (found.sum() + masks.sum()))
-
-
-def diagnosis(of: dict[str, Any], i: int) -> dict[str, float]:
-    """Return what the damage added inside the mask, how loud the picture was before, and the visible contrast of the damage."""
-    was, now, mask = of["FCA before"][i], of["FCA"][i], of["masks"][i]
-    change = (of["images"][i] - of["before"][i]).abs().mean(0).numpy()
-    return {
-        "added": float((now - was)[mask].mean()),
-        "loud": float(np.quantile(was, 0.99) - np.median(was)),
-        "contrast": float(change[mask].mean()),
-    }
-
-
-def redrawn(mask: np.ndarray, d: int | str) -> np.ndarray:
-    """Return a mask drawn d pixels outside its true edge (inside, if d < 0), or one convex hull around all of it."""
-    if not mask.any():
-        return mask
-    if d == "hull":
-        return convex_hull_image(mask)
-    if int(d) > 0:
-        return ndimage.distance_transform_edt(~mask) <= d
-    return ndimage.distance_transform_edt(mask) > -int(d)
-
-
-def n_regions(masks: np.ndarray) -> int:
-    """Return how many regions there are in all masks (N,H,W)."""
-    return sum(ndimage.label(mask, EIGHT)[1] for mask in masks)
-
-
-def hand(d: int | str) -> str:
-    """Return the hand that draws a mask d pixels outside, in words."""
-    if d in (0, "hull"):
-        return "exact" if d == 0 else "hull"
-    return f"{abs(int(d))} px {'outside' if int(d) > 0 else 'inside'}"
-
-
-def borrowed(of: dict[str, Any], method: str) -> Iterator[dict[str, float]]:
-    """Yield for each draw F1 with its own best threshold, and with that of the other draw."""
-    for d in range(N_DRAWS):
-        here, there = of["draw"] == d, of["draw"] != d
-        maps, masks, others = of[method][here], of["masks"][here], of["masks"][there]
-        if masks.any() and others.any():
-            own, other = f1_max(maps, masks)[1], f1_max(of[method][there], others)[1]
-            yield {"own": f1_at(maps, masks, own), "borrowed": f1_at(maps, masks, other)}
-
-
-def from_good(pool: dict[str, dict[str, Any]], method: str, q: float) -> float:
-    """Return the mean F1 with a quantile of the good pictures' pixels of the other draw as the threshold."""
-    found = []
-    for of in pool.values():
-        good = ~of["masks"].any(axis=(1, 2))
-        for d in range(N_DRAWS):
-            here, calm = of["draw"] == d, of[method][good & (of["draw"] != d)]
-            if len(calm) and of["masks"][here].any():
-                found.append(f1_at(of[method][here], of["masks"][here], np.quantile(calm, q)))
-    return float(np.mean(found))

@@ -1,23 +1,21 @@
-"""FCA: which references, and what they cost in points and seconds: page 12.
+"""FCA: which references, and what they cost in points: page 12. What they cost in seconds stands in `fca_reference_clocks`.
 
-A cell is a texture and a seed; it has a row a statistic and set of references. The second half measures time, which no two machines
-share: a page calls it where it runs.
+A cell is a texture and a seed; it has a row a statistic and set of references.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.data.drawn import textures
-from otad.features.handcrafted import minmax, random_kernels
-from otad.features.pretrained import efficientnet_lite0, vgg19, wide_resnet50_2
+from otad.features.handcrafted import minmax
+from otad.features.pretrained import efficientnet_lite0, vgg19
 from otad.methods.matching.fca import FCA
-from otad.methods.matching.loop import looped, ranked_patches, senders
+from otad.methods.matching.loop import ranked_patches, senders
 from otad.methods.matching.patch_statistics import histogram, sample_weighted_wasserstein
 from otad.methods.matching.ranks import reference_values
 from otad.metrics import aupro
@@ -146,139 +144,36 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
 STUDY = Study("fca_references", cells, compute, seconds=2.0)
 
 
-# Time ---------------------------------------------------------------------------------------------
-
-T_CLOCK = 3  # side of a patch where the loop is timed
-WIDTHS: dict[str, Any] = {
-    "T": T_CLOCK,
-    "sigma_w": 6 * T_CLOCK / 25,
-    "sigma_p": 3 * T_CLOCK / 25,
-    "sigma_s": None,
-}  # Eq. 5
-STEP = {"histogram": (100, 1000), "SWW": (10, 100), "FCA": (10, 100)}  # for fca-07
+# What page 12 asks of maps and scores -------------------------------------------------------------
 
 
-def noise(*shape: int) -> Tensor:
-    """Return uniform random numbers, as stand-ins where only time matters."""
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(FIRST_SEED)).to(device())
+def side_by_side(maps: Maps, references: Sequence[str], scale: str) -> dict[str, dict[str, Any]]:
+    """Return what is drawn of one picture's maps, border apart: a picture a statistic (3,side,side) by reference, and the colour scales.
 
-
-def clock() -> float:
-    """Return CPU seconds, so that a neighbour on the machine does not stretch them; on a GPU a wall clock."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
-def seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """Return the least of `repeats` runs."""
-    spent = []
-    for _ in range(repeats):
-        start = clock()
-        work()
-        spent.append(clock() - start)
-    return min(spent)
-
-
-def clocked(s: int, wide: int, repeats: int) -> dict[tuple[str, Any], float]:
-    """Return seconds of each statistic and reference for one seed, its texture and kernel; the reference is drawn or made within.
-
-    wide : side of the map. `exact` is the sum over all references by the package, `package` its time with one aggregate.
+    A statistic has one scale for all references.
     """
-    name = textures.NAMES[s % len(textures.NAMES)]
-    image = textures.load(name, wide, 1, 1, 1, defects=("hole",), seed=s).test[:1]
-    f = minmax(random_kernels(image, 1, seed=s).to(device()))[0]
-    T, sigma_w = T_CLOCK, WIDTHS["sigma_w"]
-    votes, spent = partial(histogram, f, T, sigma_w), dict[tuple[str, Any], float]()
-    for k in sorted({*KS, *STEP["histogram"]}):
-        spent["histogram", k] = seconds(partial(votes, reference="random", n_references=k, seed=s), repeats)
-    spent["histogram", "aggregate"] = seconds(votes, repeats)
-    spent["histogram", "exact"] = seconds(partial(votes, reference="all"), repeats)
-    spent["histogram", "package"] = spent["histogram", "aggregate"]
-    for name, (send, weights) in senders(**_four(WIDTHS), device=device()).items():
-        loop = partial(_drawn_and_looped, f, s, send, weights)
-        for k in KS:
-            spent[name, k] = seconds(partial(loop, "random", k), repeats if k < 100 else 1)
-        spent[name, "aggregate"] = seconds(partial(loop, "median"), repeats)
-    return spent | _by_the_package(f, repeats)
+    half, side = setting(scale)["T"] // 2, setting(scale)["side"]
+    small = torch.stack([torch.stack([maps[n, r] for n in NAMES]) for r in references]).cpu()
+    large = F.interpolate(small[..., half:-half, half:-half], (side, side))  # (R,3,side,side)
+    ends = [[float(of.min()), float(of.max())] for of in large.unbind(1)]
+    return {
+        "methods": dict(zip(references, large, strict=True)),
+        "scales": dict.fromkeys(references, ends),
+    }
 
 
-def _drawn_and_looped(f: Tensor, seed: int, send: Any, weights: Tensor, which: Any, k: int = 1) -> Tensor:
-    return looped(f, reference_values(f, T_CLOCK, which, k, seed=seed), T_CLOCK, send, weights)
-
-
-def _four(widths: Mapping[str, Any]) -> dict[str, Any]:
-    return {"patch_size": widths["T"]} | {k: widths[k] for k in ("sigma_w", "sigma_p", "sigma_s")}
-
-
-def _by_the_package(f: Tensor, repeats: int) -> dict[tuple[str, Any], float]:
-    spent: dict[tuple[str, Any], float] = {}
-    choices: dict[str, Any] = {"exact": "all", "package": "median"}
-    for label, which in choices.items():
-        one = FCA(None, T_CLOCK, WIDTHS["sigma_p"], None, reference=which)
-        sww = partial(sample_weighted_wasserstein, f, T_CLOCK, WIDTHS["sigma_w"], reference=which)
-        spent["FCA", label] = seconds(partial(one.score_features, f), repeats)
-        spent["SWW", label] = seconds(sww, repeats)
-    return spent
-
-
-def to_the_end(side: int) -> dict[str, tuple[list[float], float]]:
-    """Return for SWW and FCA the seconds of the loop at each of KS, and of the loop over all patches of a map."""
-    f, found = noise(1, side, side), {}
-    drawn = reference_values(f, T_CLOCK, "random", side**2, seed=FIRST_SEED)
-    for name, (send, weights) in senders(**_four(WIDTHS), device=device()).items():
-        few = [seconds(partial(looped, f, drawn[:k], T_CLOCK, send, weights)) for k in KS]
-        found[name] = few, seconds(partial(looped, f, drawn, T_CLOCK, send, weights), 1)
-    return found
-
-
-def everybody(n_channels: int, side: int) -> float:
-    """Return seconds of the exact sum over all references on so many channels, T = 9."""
-    f, fca = noise(n_channels, side, side), FCA(patch_size=9, reference="all")
-    fca.score_features(f[:, :16, :16])  # compile, if anything is to be compiled
-    return seconds(lambda: fca.score_features(f), 1)
-
-
-def one_reference(side: int) -> float:
-    """Return seconds that the loop takes for one reference on one channel, T = 9."""
-    f = noise(1, side, side)
-    ranked, order = ranked_patches(f, 9)
-    send, weights = senders(9, 2.16, 3.0, 1.0, device())["FCA"]
-    return seconds(lambda: send((ranked - ranked[:, :1]).abs(), order, f.shape[1:], weights))
-
-
-def deep(scale: str) -> Any:
-    """Return the paper's own network up to stride 8, with random weights: for time it does not matter what it has learnt."""
-    if scale == "smoke":
-        return efficientnet_lite0(stages=(8,), device=device())
-    return wide_resnet50_2(weights=None, device=device())
-
-
-def at_320(s: int, net: Any, photo: int, share: int, few: int = 3) -> dict[str, float]:
-    """Return the seconds of each part for one picture of `photo` pixels: network, loop of KNN, FCA from the package.
-
-    share : FCA runs on one channel in so many. few : references that the loop is timed for.
-    """
-    name = textures.NAMES[s % len(textures.NAMES)]
-    image = textures.load(name, photo, 1, 1, 1, defects=("hole",), seed=s).test[:1].to(device())
-    with torch.no_grad():
-        spent = {"network": seconds(lambda: net(image))}
-        f = minmax(net(image)[0])[0]
-    n, (send, weights) = f[0].numel(), senders(3, 0.72, 3.0, 1.0, device())["FCA"]
-    spent["sort"] = seconds(lambda: ranked_patches(f, 3), 1)
-    ranked, order = ranked_patches(f, 3)
-    references = reference_values(f, 3, "random", few, seed=s)
-
-    def passes() -> None:
-        for reference in references[:, :, None]:
-            send((ranked - reference).abs(), order, f.shape[1:], weights)
-
-    spent["a reference"] = seconds(passes, 1) / few
-    scores = noise(n, n)
-    spent["selection"] = seconds(lambda: scores.topk(n // 4, dim=0, largest=False), 1)
-    for T in (3, 9):
-        fca = FCA(patch_size=T)
-        fca.score_features(noise(2, 9, 9))  # compile, if anything is to be compiled
-        spent[f"FCA, T = {T}"] = share * seconds(partial(fca.score_features, f[::share]))
-    return spent | {"N": n}
+def inequalities(v: Mapping[tuple[str, str], Any]) -> dict[str, dict[str, Any]]:
+    """Return claim to named gaps in points, positive as claimed; v[statistic, reference] is PRO, a number or a Series over seeds."""
+    few = REFERENCES[:4]  # random 1, 3, 10, 100
+    more = {f"{n}: {b} over {a.split()[1]}": v[n, b] - v[n, a] for n in NAMES for a, b in pairwise(few)}
+    less = {
+        f"{n}: gain to {b} over gain to {c}": 2 * v[n, b] - v[n, a] - v[n, c]
+        for n in NAMES
+        for a, b, c in zip(few, few[1:], few[2:], strict=False)
+    }
+    ahead = {f"{n}: median over {k}": v[n, "aggregate"] - v[n, k] for n in ("SWW", "FCA") for k in few}
+    slightly = {
+        f"histogram: {k} over average": v["histogram", k] - v["histogram", "aggregate"]
+        for k in ("random 100", "all")
+    }
+    return {"fca-04": ahead, "fca-06": more | less, "fca-08": slightly}

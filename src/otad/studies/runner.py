@@ -1,6 +1,6 @@
 """Cells of a study computed in any order, on any number of cores or machines, each kept in a file of its own; then gathered.
 
-A cell's file is named by its key and by the code it ran (`sources.fingerprint`), so a changed study finds no old cells, and a killed
+A cell's file is named by its key and by the code it ran (`reached.fingerprint`), so a changed study finds no old cells, and a killed
 run finds all it had finished. `python -m otad.studies --help` is the command line; the Snakefile calls it.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from otad.machine import commit, machine, peak_memory_mb, versions
 from otad.studies import Cell, Row, Study
-from otad.studies.sources import fingerprint
+from otad.studies.reached import fingerprint
 
 JOB_SECONDS = 60.0  # of one job: starting Python and torch takes 5 to 8
 
@@ -29,7 +29,7 @@ class CellError(RuntimeError):
 
 def code(study: Study) -> str:
     """Return the hash of all code that the study's cells run."""
-    return fingerprint(study.compute.__module__)
+    return fingerprint(study.compute.__module__, study.compute.__name__)
 
 
 def place(study: Study, scale: str, cell: Cell, folder: Path) -> Path:
@@ -113,21 +113,25 @@ def write(path: Path, content: bytes) -> None:
 
 def known(study: Study, scale: str, folder: Path, gathered: Path) -> dict[str, dict[str, Any]]:
     """Return the finished cells of today's code by key: those with a file, and those that results/<study>.json already holds."""
-    found = {}
-    if gathered.is_file():
-        try:
-            kept = json.loads(gathered.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{gathered} is damaged ({error}): `git checkout` it, or remove it, and what it held is computed again"
-            ) from None
-        if kept["scale"] == scale:
-            found = {_text(c["cell"]): c for c in _unfold(kept) if c["code"] == code(study)}
+    found = {k: c for k, c in kept(scale, gathered).items() if c["code"] == code(study)}
     for cell in study.cells(scale):
         path = place(study, scale, cell, folder)
         if path.is_file():
             found[_text(cell)] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def kept(scale: str, gathered: Path) -> dict[str, dict[str, Any]]:
+    """Return the cells that results/<study>.json holds by key, whatever code they ran; ValueError if it is damaged."""
+    if not gathered.is_file():
+        return {}
+    try:
+        content = json.loads(gathered.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{gathered} is damaged ({error}): `git checkout` it, or remove it, and what it held is computed again"
+        ) from None
+    return {_text(c["cell"]): c for c in _unfold(content)} if content["scale"] == scale else {}
 
 
 def todo(study: Study, scale: str, folder: Path, gathered: Path) -> dict[int, int]:
@@ -148,9 +152,10 @@ def todo(study: Study, scale: str, folder: Path, gathered: Path) -> dict[int, in
 def gather(study: Study, scale: str, folder: Path, gathered: Path) -> list[Cell]:
     """Write results/<study>.json from the finished cells, in the study's order, one row a line; return the cells that are missing.
 
-    Raises ValueError for cells that were computed from a tree that differs from its commit: nobody could compute them again.
+    A cell that earlier code computed stays until it is computed again: each names its code, and a page says how many are old. Raises ValueError for cells that were computed from a tree that differs from its commit: nobody could compute them again.
     """
-    found = known(study, scale, folder, gathered)
+    before = {k: c for k, c in kept(scale, gathered).items() if not c["from"]["commit"].endswith("-dirty")}
+    found = before | known(study, scale, folder, gathered)
     cells = [found[_text(c)] for c in study.cells(scale) if _text(c) in found]
     lacking = [c for c in study.cells(scale) if _text(c) not in found]
     if dirty := [c["cell"] for c in cells if c["from"]["commit"].endswith("-dirty")]:

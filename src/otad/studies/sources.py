@@ -6,7 +6,6 @@ stands for its own module. What stands under `if TYPE_CHECKING` never runs and d
 
 import ast
 import functools
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 TABLE = "METHODS"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
-
-@functools.cache
-def fingerprint(module: str, package: Path = PACKAGE) -> str:
-    """Return a hash of the code that `module` runs: of itself and of all modules of the package that it imports.
-
-    Comments, docstrings and layout do not count, nor do clocks and commits. An unknown module raises ValueError.
-    """
-    digest = hashlib.sha256()
-    for name, path in sorted(closure(module, package).items()):
-        digest.update(f"{name}\n{code(path)}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 def closure(module: str, package: Path = PACKAGE) -> dict[str, Path]:
@@ -42,7 +29,7 @@ def _follow(todo: list[str], package: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     while todo:
         name = todo.pop()
-        path = _file(name, package)
+        path = file_of(name, package)
         if path is None:
             raise ValueError(f"there is no module {name!r} in {package}")
         if name not in found:
@@ -58,12 +45,12 @@ def imported(path: Path, package: Path = PACKAGE) -> list[str]:
     """
     found = set()
     for name in _read(path).names:
-        for whole in _parents(name) if name.split(".")[0] == package.name else ():
-            if _file(whole, package):
+        for whole in parents(name) if name.split(".")[0] == package.name else ():
+            if file_of(whole, package):
                 found.add(whole)
             else:
-                found |= _looked_up(whole, package)
-    return sorted({parent for name in found for parent in _parents(name)})
+                found |= looked_up(whole, package)
+    return sorted({parent for name in found for parent in parents(name)})
 
 
 def data(path: Path) -> list[Path]:
@@ -75,12 +62,18 @@ def data(path: Path) -> list[Path]:
 
 def code(path: Path) -> str:
     """Return a module's code as Python understands it, without docstrings and the table of what it imports when asked."""
+    return ast.dump(stripped(path))
+
+
+def stripped(path: Path) -> ast.Module:
+    """Return a module's syntax tree without docstrings and a package's table of what it imports when asked."""
     tree = _tree(path)
-    tree.body = [node for node in tree.body if _table(node) is None]
+    if path.name == "__init__.py":
+        tree.body = [node for node in tree.body if _table(node) is None]
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
+            node.body = node.body[1:] or [ast.Pass()] * (node is not tree)
+    return tree
 
 
 def table(path: Path) -> dict[str, str]:
@@ -115,21 +108,21 @@ def _parsed(path: Path, _: int) -> _File:
         tree = _tree(path)
     except SyntaxError:  # it is told where the file runs
         return _File(set(), set(), {})
-    nodes = list(_run(tree))
-    bound = [pair for node in nodes for pair in _bound(node, path)]
-    names = {full for _, full in bound} | set(_used(nodes, dict(bound)))
+    nodes = list(running(tree))
+    local = [pair for node in nodes for pair in bound(node, path)]
+    names = {full for _, full in local} | set(_used(nodes, dict(local)))
     texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     tables = [table for node in tree.body if (table := _table(node))] if path.name == "__init__.py" else []
     return _File(names, texts, ast.literal_eval(tables[0]) if tables else {})
 
 
-def _run(node: ast.AST) -> Iterator[ast.AST]:
+def running(node: ast.AST) -> Iterator[ast.AST]:
     """Yield all nodes but those that only a type checker sees."""
     yield node
     unseen = node.body if isinstance(node, ast.If) and _last(node.test) == "TYPE_CHECKING" else []
     for child in ast.iter_child_nodes(node):
         if child not in unseen:
-            yield from _run(child)
+            yield from running(child)
 
 
 def _last(node: ast.AST) -> str:
@@ -137,7 +130,7 @@ def _last(node: ast.AST) -> str:
     return getattr(node, "attr", getattr(node, "id", ""))
 
 
-def _bound(node: ast.AST, path: Path) -> Iterator[tuple[str, str]]:
+def bound(node: ast.AST, path: Path) -> Iterator[tuple[str, str]]:
     """Yield the names that an import makes, each with its full name; `files("a.package")` counts as one."""
     if isinstance(node, ast.Import):
         for alias in node.names:
@@ -157,21 +150,28 @@ def _bound(node: ast.AST, path: Path) -> Iterator[tuple[str, str]]:
 
 def _used(nodes: list[ast.AST], local: dict[str, str]) -> Iterator[str]:
     """Yield what is taken from imported names: `otad.methods.FCA.*` for `methods.FCA`, `otad.methods.*` for `methods` alone."""
+    for first, *rest in chains(nodes):
+        if first in local:
+            yield ".".join([local[first], *rest, "*"])
+
+
+def chains(nodes: list[ast.AST]) -> Iterator[list[str]]:
+    """Yield each name with what is taken from it: a, b, c for `a.b.c`."""
     inner = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
     for node in nodes:
         if id(node) not in inner:
-            last = ["*"]
+            parts: list[str] = []
             while isinstance(node, ast.Attribute):
-                last.insert(0, node.attr)
+                parts.insert(0, node.attr)
                 node = node.value
-            if isinstance(node, ast.Name) and node.id in local:
-                yield ".".join([local[node.id], *last])
+            if isinstance(node, ast.Name):
+                yield [node.id, *parts]
 
 
-def _looked_up(name: str, package: Path) -> set[str]:
+def looked_up(name: str, package: Path) -> set[str]:
     """Return the modules that asking for `package.Name` imports; who holds the whole package or its table may ask for any."""
     parent, _, last = name.rpartition(".")
-    path = _file(parent, package)
+    path = file_of(parent, package)
     modules = table(path) if path else {}
     return {module for known, module in modules.items() if last in (known, "*", TABLE)}
 
@@ -184,12 +184,14 @@ def _table(node: ast.stmt) -> ast.expr | None:
     return node.value if _last(target) == TABLE else None
 
 
-def _parents(name: str) -> list[str]:
+def parents(name: str) -> list[str]:
+    """Return a name and the packages it is in: a, a.b, a.b.c for `a.b.c`."""
     parts = name.split(".")
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def _file(module: str, package: Path) -> Path | None:
+def file_of(module: str, package: Path) -> Path | None:
+    """Return the file of a module of the package, None if there is none."""
     top, *rest = module.split(".")
     base = package.joinpath(*rest)
     places = (base / "__init__.py", base.with_suffix(".py")) if rest else (base / "__init__.py",)

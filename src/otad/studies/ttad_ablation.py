@@ -30,7 +30,7 @@ RATE = {"moments": CHOSEN["TTT++"], "discrete": PRINTED_RATE, "discrete, all sta
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10, paper=0)
+    return pick(scale, smoke=2, laptop=5, paper=0)
 
 
 def cells(scale: str) -> list[Cell]:

@@ -79,7 +79,7 @@ def further(scale: str) -> tuple[str, ...]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10)
+    return pick(scale, smoke=2, laptop=5)
 
 
 def cells(scale: str) -> list[Cell]:

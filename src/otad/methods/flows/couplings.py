@@ -102,24 +102,26 @@ class Glow(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z and the log determinant (N,)."""
         first, second = x[:, self.permutation].split(self.sizes, dim=1)
-        s2, t2 = self._scale(self.of_second(second))
+        s2, t2 = scale_and_shift(self.of_second(second), self.clamp)
         first = first * s2.exp() + t2
-        s1, t1 = self._scale(self.of_first(first))
+        s1, t1 = scale_and_shift(self.of_first(first), self.clamp)
         z = torch.cat([first, second * s1.exp() + t1], dim=1)
         return z, s1.flatten(1).sum(1) + s2.flatten(1).sum(1)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Return the x that `forward` makes z of."""
         first, second = z.split(self.sizes, dim=1)
-        s1, t1 = self._scale(self.of_first(first))
+        s1, t1 = scale_and_shift(self.of_first(first), self.clamp)
         second = (second - t1) * (-s1).exp()
-        s2, t2 = self._scale(self.of_second(second))
+        s2, t2 = scale_and_shift(self.of_second(second), self.clamp)
         first = (first - t2) * (-s2).exp()
         return torch.cat([first, second], dim=1)[:, self.permutation.argsort()]
 
-    def _scale(self, said: Tensor) -> tuple[Tensor, Tensor]:
-        s, t = said.chunk(2, dim=1)
-        return self.clamp * 0.636 * torch.atan(s / self.clamp), t
+
+def scale_and_shift(said: Tensor, clamp: float) -> tuple[Tensor, Tensor]:
+    """Return the logarithm of a scale, below the clamp, and a shift, each half of the channels that a network said."""
+    s, t = said.chunk(2, dim=1)
+    return clamp * 0.636 * torch.atan(s / clamp), t
 
 
 class Flow(nn.Module):

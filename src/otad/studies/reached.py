@@ -1,0 +1,155 @@
+"""What a function's result depends on: the definitions of this package that it reaches, by name, from its own.
+
+A function, a class or a value at the top of a module counts when something that counts names it: a new method, a new cell of another
+kind, a page's helper in the same module change nothing. Where a module is handed on whole, as in `getattr(textures, name)`, all of it
+counts. What a module does besides defining things (a call, a branch, a loop at its top) counts with every definition of it. Code that
+nobody names cannot be seen: so a decorator must not keep a list of what it decorates, and a module must not be imported by its text.
+"""
+
+import ast
+import functools
+import hashlib
+import symtable
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from otad.studies.sources import PACKAGE, bound, chains, file_of, looked_up, parents, running, stripped
+
+WHOLE = "*"  # of a module
+LOOSE = ""  # what it does besides defining things
+Place = tuple[str, str]  # module, name
+
+
+@functools.cache
+def fingerprint(module: str, name: str, package: Path = PACKAGE) -> str:
+    """Return a hash of the code that `name` of `module` runs: of its definition and of all that it reaches.
+
+    Comments, docstrings, layout and the order of definitions do not count. An unknown name raises ValueError.
+    """
+    digest = hashlib.sha256()
+    for (where, what), nodes in sorted(reached(module, name, package).items()):
+        digest.update(f"{where} {what}\n{_told(nodes)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _told(part: object) -> str:
+    """Return a syntax tree as text, without what is empty: every version of Python tells the same."""
+    if isinstance(part, list):
+        return f"[{', '.join(map(_told, part))}]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    fields = (f"{k}={_told(v)}" for k, v in ast.iter_fields(part) if v not in (None, []))
+    return f"{type(part).__name__}({', '.join(fields)})"
+
+
+def reached(module: str, name: str, package: Path = PACKAGE) -> dict[Place, list[ast.stmt]]:
+    """Return what `name` of `module` reaches, itself too: module and name of each definition, with its statements."""
+    if name not in _module(module, package).defined:
+        raise ValueError(f"{module} defines no {name!r}")
+    found: dict[Place, list[ast.stmt]] = {}
+    todo: list[Place] = [(module, name)]
+    while todo:
+        place = todo.pop()
+        own = _module(place[0], package)
+        names = list(own.defined) if place[1] == WHOLE else [place[1], LOOSE]
+        todo += [(other, WHOLE) for other in own.listed if place[1] == WHOLE and (other, LOOSE) not in found]
+        for what in names:
+            if what in own.defined and (place[0], what) not in found:
+                found[place[0], what] = own.defined[what]
+                todo += [p for node in own.defined[what] for p in _named(node, own, package)]
+        todo += [(other, LOOSE) for other in own.imported if (other, LOOSE) not in found]
+        found.setdefault((place[0], LOOSE), [])
+    return {place: nodes for place, nodes in found.items() if nodes}
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module: its statements by the name that they define or change, what its imports bind, the modules it imports, those of its table."""
+
+    name: str
+    defined: dict[str, list[ast.stmt]]
+    bound: dict[str, set[str]]
+    imported: list[str]
+    listed: list[str]
+
+
+@functools.cache
+def _module(name: str, package: Path) -> _Module:
+    path = file_of(name, package)
+    if path is None:
+        raise ValueError(f"there is no module {name!r} in {package}")
+    tree = stripped(path)
+    defined: dict[str, list[ast.stmt]] = defaultdict(list)
+    for node in tree.body:
+        if not isinstance(node, ast.Import | ast.ImportFrom) and not _unseen(node):
+            for what in _defines(node):
+                defined[what].append(node)
+    taken: dict[str, set[str]] = defaultdict(set)
+    for local, full in (pair for node in running(tree) for pair in bound(node, path)):
+        taken[local].add(full)
+    inside = {p for full in set().union(*taken.values()) for p in parents(full) if file_of(p, package)}
+    listed = sorted(looked_up(f"{name}.{WHOLE}", package))
+    return _Module(name, dict(defined), dict(taken), sorted(inside | set(parents(name)[:-1])), listed)
+
+
+def _defines(node: ast.stmt) -> list[str]:
+    """Return the names that a statement defines or changes; of one that does anything else, LOOSE."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return [LOOSE]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    written = [t for target in targets for t in ast.walk(target) if isinstance(t, ast.Name)]
+    return [t.id for t in written] or [LOOSE]
+
+
+def _unseen(node: ast.stmt) -> bool:
+    """Return whether a branch is for a type checker, or for the module as a program."""
+    seen = (
+        {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)} if isinstance(node, ast.If) else set()
+    )
+    return bool(seen & {"TYPE_CHECKING", "__name__"})
+
+
+def _named(node: ast.stmt, own: _Module, package: Path) -> Iterator[Place]:
+    """Yield the places of the package that a statement names."""
+    outer = _global(symtable.symtable(ast.unparse(node), own.name, "exec"))
+    for first, *rest in chains(list(running(node))):
+        if first not in outer:
+            continue
+        if first in own.defined:
+            yield own.name, first
+        for full in own.bound.get(first, ()):
+            yield from _resolve([*full.split("."), *rest], package)
+
+
+def _global(table: symtable.SymbolTable) -> set[str]:
+    """Return the names that a statement takes from its module, in any of its functions: local variables may be called as they like."""
+    whole = table.get_type() == "module"
+    own = {s.get_name() for s in table.get_symbols() if whole or s.is_global() or s.is_imported()}
+    return own.union(*map(_global, table.get_children()))
+
+
+def _resolve(parts: list[str], package: Path) -> Iterator[Place]:
+    """Yield the place of `package.module.name.attribute…`; a module alone is handed on whole."""
+    if parts[0] != package.name:
+        return
+    k = next(k for k in range(len(parts), 0, -1) if file_of(".".join(parts[:k]), package))
+    where, rest = ".".join(parts[:k]), parts[k:]
+    module = _module(where, package)
+    if not rest:
+        yield where, WHOLE
+    elif rest[0] in module.defined:
+        yield where, rest[0]
+    elif rest[0] in module.bound:
+        yield where, LOOSE
+        for full in module.bound[rest[0]]:
+            yield from _resolve([*full.split("."), *rest[1:]], package)
+    elif found := looked_up(f"{where}.{rest[0]}", package):
+        yield where, LOOSE
+        for other in found:
+            yield from _resolve([*other.split("."), *rest], package)
+    else:
+        yield where, WHOLE

@@ -1,0 +1,197 @@
+"""A result is stale when a definition that it reaches has changed: through any chain, and not by a comment or a stranger."""
+
+import pytest
+
+from otad.studies import load, names
+from otad.studies.reached import _module, fingerprint, reached
+
+FILES = {
+    "__init__.py": "",
+    "study.py": '''
+        import numpy
+        import toy.kernels.rank
+        from toy import methods, plain
+        from toy.methods import FCA
+        from toy.shared import SIZES as sizes, Base, lent
+
+        SEEDS = 10
+        TABLE = {"a": 1}
+        TABLE |= {"b": 2}
+        TABLE["c"] = 3
+        low, high = 1, 2
+
+        def cells():
+            return range(SEEDS)
+
+        def compute(cell):
+            """Doc."""
+            from toy import late
+            return _help(cell) + late.f() + methods.PaDiM().fit() + sizes + low
+
+        def _help(cell):
+            cells = toy.kernels.rank.count(TABLE, FCA) + lent()
+            return cells
+
+        class Own(Base):
+            pass
+
+        def whole():
+            return getattr(plain, "x")
+
+        def made():
+            return Own()
+    ''',
+    "methods/__init__.py": 'METHODS = {"FCA": "toy.methods.fca", "PaDiM": "toy.methods.padim"}',
+    "methods/fca.py": "class FCA:\n    pass\n\n\ndef stranger():\n    pass\n",
+    "methods/padim.py": "class PaDiM:\n    pass\n",
+    "kernels/__init__.py": "",
+    "kernels/rank.py": "X = 1\n\n\ndef count():\n    return X\n\n\ndef other():\n    pass\n",
+    "late.py": "def f():\n    pass\n",
+    "plain.py": "x = 1\n\n\ndef y():\n    pass\n",
+    "shared.py": "from toy.lender import lent\n\nSIZES = 1\nOTHER = 2\n\n\nclass Base:\n    pass\n",
+    "lender.py": "import sys\n\nsys.setrecursionlimit(1000)\n\n\ndef lent():\n    pass\n",
+    "alien.py": "Z = 1\n",
+}
+
+
+@pytest.fixture
+def package(tmp_path):
+    for name, text in FILES.items():
+        path = tmp_path / "toy" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(line.removeprefix("        ") for line in text.splitlines()) + "\n")
+    return tmp_path / "toy"
+
+
+def _print(package, name="compute"):
+    fingerprint.cache_clear()
+    _module.cache_clear()
+    return fingerprint("toy.study", name, package)
+
+
+def _edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_what_is_reached_is_what_is_named(package):
+    found = {f"{m}:{n}".removeprefix("toy.") for m, n in reached("toy.study", "compute", package)}
+    assert found == {
+        "study:compute",
+        "study:_help",
+        "study:TABLE",
+        "study:low",
+        "study:high",
+        "late:f",
+        "methods.padim:PaDiM",
+        "methods.fca:FCA",
+        "kernels.rank:count",
+        "kernels.rank:X",
+        "shared:SIZES",
+        "lender:lent",
+        "lender:",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("study.py", "+ late.f()", "- late.f()"),
+        ("study.py", "(TABLE, FCA)", "(FCA, TABLE)"),
+        ("study.py", '{"b": 2}', '{"b": 3}'),
+        ("study.py", 'TABLE["c"] = 3', 'TABLE["c"] = 4'),
+        ("study.py", "low, high = 1, 2", "low, high = 2, 1"),
+        ("kernels/rank.py", "X = 1", "X = 2"),
+        ("methods/fca.py", "class FCA:\n    pass", "class FCA:\n    x = 1"),
+        ("methods/__init__.py", "methods.fca", "late"),
+        ("shared.py", "SIZES = 1", "SIZES = 2"),
+        ("lender.py", "def lent():\n    pass", "def lent():\n    return 1"),
+        ("lender.py", "1000", "2000"),
+        ("late.py", "    pass", "    return 1"),
+    ],
+)
+def test_a_change_anywhere_on_the_chain_counts(package, file, old, new):
+    if file == "methods/__init__.py":
+        (package / "late.py").write_text("FCA = 1\n\n\ndef f():\n    pass\n")
+    before = _print(package)
+    _edit(package / file, old, new)
+    assert _print(package) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("study.py", "SEEDS = 10", "SEEDS = 20"),
+        ("study.py", "Doc.", "Better words."),
+        ("study.py", "def whole():", "# a page's own\ndef whole(x=1):"),
+        ("kernels/rank.py", "def other():\n    pass", "def other():\n    return 1"),
+        ("methods/fca.py", "def stranger():\n    pass", "def stranger():\n    return 1"),
+        ("methods/__init__.py", "}", ', "New": "toy.methods.new"}'),
+        ("shared.py", "OTHER = 2", "OTHER = 3"),
+        ("alien.py", "Z = 1", "Z = 2"),
+    ],
+)
+def test_comments_docstrings_and_strangers_do_not_count(package, file, old, new):
+    before = _print(package)
+    _edit(package / file, old, new)
+    assert _print(package) == before
+
+
+def test_a_base_class_counts_and_a_module_handed_on_counts_whole(package):
+    before = _print(package, "made"), _print(package, "whole")
+    _edit(package / "shared.py", "class Base:\n    pass", "class Base:\n    x = 1")
+    assert _print(package, "made") != before[0]
+    assert _print(package, "whole") == before[1]
+    _edit(package / "plain.py", "def y():\n    pass", "def y():\n    return 1")
+    assert _print(package, "whole") != before[1]
+
+
+def test_a_table_handed_on_counts_with_all_that_it_lists(package):
+    study = package / "study.py"
+    study.write_text(
+        study.read_text() + "\n\ndef every():\n    return [getattr(methods, m) for m in ('FCA',)]\n"
+    )
+    before = _print(package, "every")
+    _edit(package / "methods" / "fca.py", "class FCA:\n    pass", "class FCA:\n    x = 1")
+    assert _print(package, "every") != before
+
+
+def test_a_name_that_two_functions_import_stands_for_both(package):
+    study = package / "study.py"
+    other = "\n\ndef elsewhere():\n    from toy import alien as late\n\n    return late.Z\n"
+    study.write_text(study.read_text() + other)
+    before = _print(package), _print(package, "elsewhere")
+    _edit(package / "late.py", "    pass", "    return 1")
+    assert _print(package) != before[0]
+    _edit(package / "alien.py", "Z = 1", "Z = 2")
+    assert _print(package, "elsewhere") != before[1]
+
+
+def test_the_hash_is_the_same_in_every_version_of_python(package):
+    assert _print(package) == "a1e4190b9ea12768"
+
+
+def test_what_is_only_for_a_type_checker_or_a_program_does_not_count(package):
+    before = _print(package)
+    late = package / "late.py"
+    late.write_text(
+        "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from toy import alien\n\n"
+        + late.read_text()
+        + "\n\nif __name__ == '__main__':\n    f()\n"
+    )
+    assert _print(package) == before
+
+
+def test_what_is_not_there_is_named(package):
+    with pytest.raises(ValueError, match="toy.study defines no 'none'"):
+        _print(package, "none")
+    with pytest.raises(ValueError, match="there is no module 'toy.none'"):
+        fingerprint("toy.none", "compute", package)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_seeds_of_our_studies_may_grow(name):
+    found = reached(load(name).compute.__module__, "compute")
+    assert (f"otad.studies.{name}", "compute") in found
+    assert (f"otad.studies.{name}", "n_seeds") not in found
