@@ -22,22 +22,18 @@ data_folder = (
 )
 
 # %% tags=["hide-input"]
-import os
-
 import pandas as pd
 
 from otad import ledger, plotting
 from otad.data.packaged import solar
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.scale import device
 from otad.studies import few_shot as shared
 from otad.studies import foct_results as study
 from otad.studies.runner import code, rows_of
 
 if scale == "paper":
-    PLACES = {name: location(name, data_folder) for name in ("mvtec_ad", "mpdd")}
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_ad", "mpdd")  # says what is missing
 
 # %% [markdown]
 # ## Stand-ins

@@ -20,12 +20,10 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 data_folder = ""  # at scale "paper": a folder that holds mpdd; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
-import os
-
 import pandas as pd
 
 from otad import ledger, plotting
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.methods.memory.episodic import kept_size
 from otad.scale import device
 from otad.studies import few_shot as shared
@@ -34,9 +32,7 @@ from otad.studies import foct_results as results
 from otad.studies.runner import code, rows_of
 
 if scale == "paper":
-    PLACES = {"mpdd": location("mpdd", data_folder)}
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mpdd")  # says what is missing
 
 # %% [markdown]
 # ## The knobs

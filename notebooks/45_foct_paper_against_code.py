@@ -18,13 +18,11 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 data_folder = ""  # at scale "paper": a folder that holds mpdd; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
-import os
-
 import pandas as pd
 import torch
 
 from otad import ledger, plotting
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.machine import seconds
 from otad.methods.memory.foct import AUTHORS_CODE
 from otad.scale import pick
@@ -35,9 +33,7 @@ from otad.studies.runner import code, rows_of
 from otad.transport import PairNetwork, conditional_transport, learn
 
 if scale == "paper":
-    PLACES = {"mpdd": location("mpdd", data_folder)}
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mpdd")  # says what is missing
 
 # %% [markdown]
 # ## The same pictures, with and without
