@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -214,3 +215,34 @@ def test_settings_are_told_in_words():
         "strides 4–8, lr 0.001, clip none, epochs 3"
     )
     assert results.position("PaDiM", "{}") == -1
+
+
+def test_schools_are_compared_by_mean_and_by_best_in_print_and_by_seed():
+    values = pd.Series({"DRAEM": 90.0, "R-D": 80.0, "PaDiM": 100.0, "SPADE": 60.0, "NSA": 71.0})
+    counted = ["DRAEM", "R-D", "PaDiM", "SPADE"]
+    assert results.schools(values, counted) == {"mean": -5.0, "best": 10.0}
+    table = pd.DataFrame([values, values + 3], index=[100, 101])
+    found = results.schools(table, counted)
+    assert found["mean"].tolist() == [-5.0, -5.0]
+    assert found["best"].tolist() == [10.0, 10.0]
+
+
+def test_the_printed_schools_are_those_of_the_audit():
+    old = ledger.printed("benchmark", "Table 1", "mvtec_ad", "image_auroc")["mean"].rename(
+        results.printed_name
+    )
+    found = results.schools(old, old.index)
+    assert found["mean"] == pytest.approx(95.95 - 98.25, abs=0.005)
+    assert found["best"] == pytest.approx(99.4 - 98.5)
+
+
+def test_leaders_of_print_meet_all_that_are_neither_bank_nor_flow():
+    old = ledger.printed("benchmark", "Table 1", "mvtec_ad", "image_auroc")["mean"].rename(
+        results.printed_name
+    )
+    pairs = results.leads(old, 3)
+    assert {m for m, _ in pairs.values()} == {"FastFlow", "PatchCore", "CSFlow"}
+    assert {r for _, r in pairs.values()} == {"DRAEM", "R-D", "PaDiM", "FYD", "CutPaste", "NSA"}
+    assert min(results.gaps(old, pairs).values()) == pytest.approx(98.7 - 98.5)
+    table = pd.DataFrame({"FastFlow": [99.4, 90.0], "R-D": [98.5, 91.0]})
+    assert results.gaps(table, {"x": ("FastFlow", "R-D")})["x"] == pytest.approx([0.9, -1.0])

@@ -1,10 +1,9 @@
 """What page 21 asks of the benchmark's four studies: all methods, what the search chose, means by seed, and curves."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from otad.studies import Cell, Row, Study
@@ -71,6 +70,32 @@ def by_seed(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     return table[ordered(table.columns)].rename_axis(columns=None)
 
 
+def schools(values: pd.Series | pd.DataFrame, names: Iterable[str]) -> dict[str, Any]:
+    """Return the lead of the representing methods over the rebuilding ones, of the schools' means and of their best.
+
+    values: a number a method, or a column a method; then a lead is one number a row. names: the methods that count.
+    """
+    members = {school: [m for m in ordered(names) if SCHOOL[m] == school] for school in SCHOOLS}
+    table = values.to_frame().T if isinstance(values, pd.Series) else values
+    ends = {school: table[some].agg(["mean", "max"], axis=1) for school, some in members.items()}
+    gap = ends["representation"] - ends["reconstruction"]
+    found = {"mean": gap["mean"], "best": gap["max"]}
+    return {k: float(v.iloc[0]) for k, v in found.items()} if isinstance(values, pd.Series) else found
+
+
+def leads(printed: pd.Series, k: int) -> dict[str, tuple[str, str]]:
+    """Return the inequalities of “memory banks and flows do best”: each of the k of them that lead in print, against all of neither kind."""
+    rivals = [m for m in ordered(printed.index) if m not in (*BANKS, *FLOWS)]
+    first = printed.drop(rivals).nlargest(k).index
+    return {f"{m} > {rival}": (m, rival) for m in first for rival in rivals}
+
+
+def gaps(values: pd.Series | pd.DataFrame, pairs: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Return the margin of each inequality: one number, or, where a method has a column, one a row."""
+    found = {name: values[first] - values[second] for name, (first, second) in pairs.items()}
+    return {name: v.tolist() if isinstance(v, pd.Series) else float(v) for name, v in found.items()}
+
+
 def searched(rows: Iterable[Row]) -> pd.DataFrame:
     """Return what the search found: method, position of the setting, its text, and the mean of image and pixel AUROC over held-out classes."""
     tried = pd.DataFrame([row for row in rows if row["phase"] == "search"])
@@ -129,8 +154,3 @@ def printed_name(key: str) -> str:
     """Return a method's name by its key in the table of printed numbers."""
     known = {KEYS.get(name, name.lower()): name for name in ORDER}
     return known.get(key, key)
-
-
-def spread(table: pd.DataFrame) -> float:
-    """Return the mean over methods of the standard deviation over seeds, in the metric's unit."""
-    return float(np.mean(table.std(ddof=1)))
