@@ -64,7 +64,8 @@ CONTESTANTS = {
 # same, and unadapted it is PatchCore with another memory; its arena is on page 33. FOCT learns anew for every picture that it meets, which
 # takes a second each. The flows, FastFlow, CFlow, CSFlow and DifferNet, train for minutes before they say anything. So do the
 # students of a teacher, Glance, KDAD, STPM and ReverseDistillation (GNL, which is the latter and more, stands for them), DFR's
-# autoencoder and UniAD's transformer. RegAD must first have learnt on other categories. The weights of MAEDAY come from no package registry.
+# autoencoder and UniAD's transformer. RegAD must first have learnt on other categories. The weights of MAEDAY and
+# of ViTAD's teacher come from no package registry.
 # PANDA and FYD tune a network for minutes. CutPaste, NSA and DRAEM train one from nothing to find defects made on purpose,
 # PatchSVDD one to tell where a patch lay.
 #

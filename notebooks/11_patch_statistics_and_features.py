@@ -18,7 +18,6 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
-import os
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
@@ -28,7 +27,7 @@ import pandas as pd
 from otad import ledger, plotting
 from otad.data.drawn import textures
 from otad.data.packaged import photographs
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.features.handcrafted import minmax
 from otad.machine import seconds
 from otad.methods.matching.ranks import gaussian
@@ -37,9 +36,7 @@ from otad.studies import fca_statistics as study
 from otad.studies.runner import rows_of
 
 if scale == "paper":
-    MVTEC = location("mvtec_ad", data_folder)
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 
 # %% [markdown]
 # ## Lengths first
@@ -134,8 +131,7 @@ map to image | bilinear, masks at full size, no further smoothing
 border | {grid["border"]} pixels dropped on each side of map and mask
 PRO | AU-PRO, limit 0.3, 8-connected regions, exact, per texture and seed; then the mean over textures
 AUROC | over all pixels of a texture and seed; then the mean over textures"""
-card = pd.DataFrame([line.split(" | ") for line in card.splitlines()], columns=["", "choice"])  # fmt: skip
-plotting.table(card, folded="Protocol card")
+plotting.card(card, ("", "choice"))
 
 # %% [markdown]
 # ## Published beside measured

@@ -20,7 +20,6 @@ data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the o
 # %% tags=["hide-input"]
 import inspect
 import math
-import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +27,7 @@ import pandas as pd
 import torch
 
 from otad import ledger, plotting
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.methods.matching import loop
 from otad.methods.matching.ranks import reference_values
 from otad.scale import device, pick
@@ -36,9 +35,7 @@ from otad.studies import fca_reference_clocks as clocks, fca_references as study
 from otad.studies.runner import rows_of
 
 if scale == "paper":
-    location("mvtec_ad", data_folder)  # says what is missing
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 BLUE, RED, _, PINK = plotting.COLORS[:4]
 
 # %% [markdown]

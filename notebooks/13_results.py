@@ -20,17 +20,14 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad, dtd_synthetic, wft, aitex; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
-import os
-from importlib import resources
 
 import pandas as pd
-import yaml
 
 from otad import ledger, plotting
 from otad.data import resize
 from otad.data.packaged import solar
 from otad.data.readers import fabrics
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.machine import seconds
 from otad.studies import fca_results as study
 from otad.studies.fca_results_asked import BOTH, FOUR, KNN, METRICS, PLAIN, by_group, gaps, patch_sizes  # fmt: skip
@@ -38,10 +35,7 @@ from otad.studies.runner import code, rows_of
 
 own = scale == "paper"
 if own:
-    for part in ("mvtec_ad", *fabrics.CLASSES):
-        location(part, data_folder)  # says what is missing
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_ad", *fabrics.CLASSES)  # says what is missing
 
 # %% [markdown]
 # ## Two resolutions, four kinds of pictures
@@ -130,8 +124,7 @@ ledger.say("So FCA gets stride {p13_chosen_fca} against PatchCore, which gets {p
 # Everything else that decides a number, printed and here:
 
 # %% tags=["hide-input"]
-with (resources.files("otad.published") / "protocols.yml").open("rb") as file:
-    said = yaml.safe_load(file)["fca"]
+said = ledger.protocol("fca")
 sets, final, net = said["datasets"], said["final_method"], study.base(scale)
 METRIC = {"pixel_pro_0.3": "PRO", "pixel_auroc": "AUROC"}
 METRIC |= {"image_auroc": "image AUROC", "pixel_f1max": "F1"}

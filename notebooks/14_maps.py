@@ -18,7 +18,6 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
-import os
 
 import numpy as np
 import pandas as pd
@@ -26,16 +25,14 @@ import torch
 
 from otad import ledger, plotting
 from otad.data.packaged import photographs
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.machine import seconds
 from otad.metrics import average_precision
 from otad.scale import device, pick
 from otad.studies import fca_maps as study, fca_maps_asked as asked
 
 if scale == "paper":
-    location("mvtec_ad", data_folder)  # says what is missing
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 
 # %% [markdown]
 # ## Pictures, and their lives before the accident

@@ -58,10 +58,7 @@ ground truth | {side} × {side}, exact by construction
 metrics | AU-PRO up to FPR 0.3 (page 02) and pixel AUROC, a texture at a time, then the mean of the textures
 interval | 95 %, Student's t over seeds, paired; in points (hundredths)
 """
-lines = [line.split(" | ") for line in card.strip().splitlines()]
-plotting.table(
-    pd.DataFrame(lines, columns=["", "here"]), folded="Protocol of this page"
-)
+plotting.card(card, folded="Protocol of this page")
 
 # %% [markdown]
 # $T = 5$ on a $32 \times 32$ map sits between the paper's two settings: 9 of 128 at full resolution, 3 of 40 at $320^2$. Every method is a function of one feature map (all of them, just named, stand in `otad.studies.fca_code`), in three versions: `raw` from the network, `scaled`, each channel to $[0, 1]$ image by image, and `rectified`, negative values cut off before scaling, as a ReLU would.

@@ -22,7 +22,6 @@ seed = 100  # the first of the verdicts' seeds: smaller ones were used up in cho
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
-import os
 import time
 from itertools import product
 
@@ -39,7 +38,7 @@ from otad import ledger, plotting
 from otad.data.drawn import scenes, textures
 from otad.data.drawn.corruptions import KINDS, SEVERITIES, corrupt
 from otad.data.packaged import photographs, solar
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.methods.memory.ttad import TTAD, gaussian
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
@@ -50,9 +49,7 @@ from otad.studies.ttad_results import network
 from otad.studies.unadapted import METHODS, Detectors, conditions, features
 
 if scale == "paper":
-    MVTEC = location("mvtec_ad", data_folder)
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the package's readers
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 BLUE, RED = plotting.COLORS[:2]
 
 # %% [markdown]

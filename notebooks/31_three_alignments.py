@@ -21,7 +21,6 @@ seed = 100  # the first of the verdict's seeds: smaller ones were used up in cho
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
-import os
 import time
 from functools import partial
 
@@ -35,7 +34,7 @@ from matplotlib.colors import to_rgba
 from otad import ledger, plotting
 from otad.data.packaged import solar
 from otad.data.drawn.corruptions import KINDS, corrupt
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.methods.memory.ttad import TTAD, assign, distances, gaussian, turn
 from otad.methods.memory.ttad import gaussian_kl, moment_gap, transport_loss
 from otad.metrics import image_auroc
@@ -45,9 +44,7 @@ from otad.studies.unadapted import anomalous, batch, plan_shares, share
 from otad.transport import hard_plan
 
 if scale == "paper":
-    MVTEC = location("mvtec_ad", data_folder)
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the readers
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 
 BLUE, RED = plotting.COLORS[:2]
 

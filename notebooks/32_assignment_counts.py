@@ -22,7 +22,6 @@ seed = 100  # the first of the verdict's seeds: smaller ones were used up in cho
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
-import os
 import time
 
 import matplotlib.pyplot as plt
@@ -33,7 +32,7 @@ import torch
 from otad import ledger, plotting
 from otad.data.packaged import solar
 from otad.data.drawn.corruptions import KINDS, corrupt
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.methods.memory.ttad import TTAD, assign, draw_views, turn
 from otad.scale import pick
 from otad.studies.ttad_results import network
@@ -41,9 +40,7 @@ from otad.studies.unadapted import anomalous, batch
 from otad.transport import hard_plan
 
 if scale == "paper":
-    MVTEC = location("mvtec_ad", data_folder)
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the readers
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 
 ELSEWHERE = " Planted defects on solar cells, not MVTec AD." * (scale != "paper")
 BLUE, RED = plotting.COLORS[:2]

@@ -24,7 +24,6 @@ dataset = "mvtec_ad"  # or "realiad", of which the top views are used
 
 # %% tags=["hide-input"]
 import copy
-import os
 import time
 from dataclasses import replace
 
@@ -35,7 +34,7 @@ from torch import nn
 
 from otad import ledger, plotting
 from otad.data.drawn.corruptions import KINDS
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.methods.memory import patchcore
 from otad.methods.memory.ttad import assign, distances, draw_views, turn
 from otad.methods.memory.ttad import transport_loss
@@ -46,9 +45,7 @@ from otad.studies.ttad_results import AS_PRINTED, RATES, RIVALS
 from otad.transport import hard_plan, sinkhorn
 
 if scale == "paper":
-    PLACE = location(dataset, data_folder)
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, dataset)  # says what is missing
 
 # %% [markdown]
 # ## An arena, and what fits a laptop

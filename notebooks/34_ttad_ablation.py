@@ -21,7 +21,6 @@ seed = 100  # the first of the verdicts' seeds: 0 and 1 were used up in choosing
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
-import os
 import time
 from dataclasses import replace
 
@@ -31,7 +30,7 @@ from torch import nn
 
 from otad import ledger, plotting
 from otad.data.drawn.corruptions import KINDS
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.methods.memory.ttad import assign
 from otad.studies import (
     reading,
@@ -42,9 +41,7 @@ from otad.studies import (
 from otad.studies.shifted import FIRST, HARDEST, NOTHING, SHIFTED
 
 if scale == "paper":
-    MVTEC = location("mvtec_ad", data_folder)
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the studies
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 
 # %% [markdown]
 # ## The rows

@@ -21,7 +21,6 @@ data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the o
 
 # %% tags=["hide-input"]
 import copy
-import os
 import time
 
 import matplotlib.pyplot as plt
@@ -33,16 +32,14 @@ from torch.nn import functional as F
 from otad import ledger, plotting
 from otad.data.drawn.corruptions import KINDS, corrupt
 from otad.data.packaged import solar
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.methods.memory.patchcore import patch_features
 from otad.metrics import average_precision, pixel_auroc
 from otad.scale import device
 from otad.studies import reading, runner, ttad_qualitative as study
 
 if scale == "paper":
-    MVTEC = location("mvtec_ad", data_folder)
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 
 # %% [markdown]
 # ## Pictures

@@ -20,7 +20,6 @@ seed = 100  # the first of the verdict's seeds: smaller ones were used up in cho
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
-import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,7 +30,7 @@ from torch.nn import functional as F
 from otad import ledger, plotting
 from otad.data.drawn.corruptions import KINDS
 from otad.data.packaged import solar
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.methods.distillation.gnl import efdm
 from otad.methods.memory.ttad import distances
 from otad.metrics import image_auroc, pixel_auroc
@@ -40,9 +39,7 @@ from otad.studies import reading, runner, ttad_qualitative as study
 from otad.studies.shifted import NOTHING
 
 if scale == "paper":
-    MVTEC = location("mvtec_ad", data_folder)
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_ad")  # says what is missing
 
 # %% [markdown]
 # ## Pictures, and who looks at them

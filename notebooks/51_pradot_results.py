@@ -21,17 +21,14 @@ seed = 100  # the first of the verdicts' seeds: 0 and 1 were used up in choosing
 data_folder = ""  # at scale "paper": a folder that holds mvtec_loco and mvtec_ad; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
-import os
-from importlib import resources
 
 import pandas as pd
 import torch
-import yaml
 
 from otad import ledger, plotting
 from otad.data import annotations
 from otad.data.packaged import solar
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.machine import seconds
 from otad.scale import device, pick
 from otad.studies import pradot_results as study
@@ -39,9 +36,7 @@ from otad.studies import scoring
 from otad.studies.runner import code, rows_of
 
 if scale == "paper":
-    PLACES = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_loco", "mvtec_ad")  # says what is missing
 
 # %% [markdown]
 # ## Stand-ins
@@ -132,8 +127,7 @@ if len(tried):
     ledger.say("On the two scenes PRADOT has {p51_search[PRADOT 1][0]:.1f} % image AUROC and {p51_search[PRADOT 1][1]:.1f} % AU-sPRO with $p = 1$, and {p51_search[PRADOT 3][0]:.1f} % and {p51_search[PRADOT 3][1]:.1f} % with $p = 3$; PatchCore {p51_search[PatchCore 1][0]:.1f} % and {p51_search[PatchCore 1][1]:.1f} %, and {p51_search[PatchCore 3][0]:.1f} % and {p51_search[PatchCore 3][1]:.1f} %. So both are judged with $p = 1$, for PRADOT the method as printed.")  # fmt: skip
 
 # %% tags=["hide-input"]
-with (resources.files("otad.published") / "protocols.yml").open("rb") as file:
-    said = yaml.safe_load(file)["pradot"]
+said = ledger.protocol("pradot")
 hyper = {
     k: v.get("value") for k, v in said["hyperparameters"].items() if k[0] != "i"
 }
@@ -151,10 +145,7 @@ image score | {said["image_score"]} | the same
 PatchCore | {said["baselines"]} | {other.name}, same strides; p = {p}; coreset 10 % (or all); Eq. 7; σ = {4 * side / 224:.1f} pixels
 ground truth | not stated | {side}x{side}, {"nearest" if own else "exact by construction"}
 AU-sPRO | limit 0.05 | limit 0.05, one mask a defect, logical and structural apart, then averaged"""
-card = [line.split(" | ") for line in card.splitlines()]
-plotting.table(
-    pd.DataFrame(card, columns=["", "printed", "here"]), folded="Protocol card"
-)
+plotting.card(card, ("", "printed", "here"))
 
 
 # %% [markdown]

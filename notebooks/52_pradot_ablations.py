@@ -19,7 +19,6 @@ seed = 100  # the first of the verdicts' seeds: smaller ones were used up in cho
 data_folder = ""  # at scale "paper": a folder that holds mvtec_loco and mvtec_ad; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
-import os
 import time
 from itertools import pairwise
 
@@ -30,14 +29,12 @@ import torch
 from otad import ledger, plotting
 from otad.data import annotations
 from otad.data.drawn import scenes
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.studies import pradot_ablations as study
 from otad.studies.runner import code, rows_of
 
 if scale == "paper":
-    OWN = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_loco", "mvtec_ad")  # says what is missing
 
 # %% [markdown]
 # ## Two data sets in miniature

@@ -20,7 +20,6 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 data_folder = ""  # at scale "paper": a folder that holds mvtec_loco; empty: the one that OTAD_DATA names
 
 # %% tags=["hide-input"]
-import os
 import warnings
 
 import matplotlib.pyplot as plt
@@ -30,7 +29,7 @@ import pandas as pd
 import torch
 
 from otad import ledger, plotting
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.machine import seconds, torch_peak
 from otad.methods import PRADOT
 from otad.scale import pick
@@ -39,9 +38,7 @@ from otad.studies.runner import code, rows_of
 from otad.transport import sinkhorn
 
 if scale == "paper":
-    LOCO = location("mvtec_loco", data_folder)
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_loco")  # says what is missing
 torch.set_num_threads(1)
 
 # %% [markdown]

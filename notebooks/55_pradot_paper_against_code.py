@@ -20,7 +20,6 @@ seed = 100
 data_folder = ""  # at scale "paper": a folder that holds mvtec_loco and mvtec_ad; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
-import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +28,7 @@ import torch
 
 from otad import ledger, plotting
 from otad.data import annotations
-from otad.data.readers.locations import VARIABLE, location
+from otad.data.readers.locations import use_location
 from otad.features.pretrained import resnet50
 from otad.machine import seconds
 from otad.methods import PRADOT
@@ -40,9 +39,7 @@ from otad.studies.networks import Remembering, stages_of, two_stages
 from otad.studies.runner import code, rows_of
 
 if scale == "paper":
-    PLACES = {g: location(g, data_folder) for g in ("mvtec_loco", "mvtec_ad")}
-    if data_folder:
-        os.environ[VARIABLE] = data_folder  # for the study
+    use_location(data_folder, "mvtec_loco", "mvtec_ad")  # says what is missing
 
 # %% [markdown]
 # ## The same pictures, with and without
@@ -62,8 +59,7 @@ map | bilinear, no smoothing; the image's score is its maximum
 ground truth | {side} × {side}, {"nearest neighbour" if own else "exact by construction"}, one mask a defect
 metrics | image AUROC; pixel AUROC; AU-sPRO up to 5 % (page 02), logical and structural apart, then averaged (scenes only)
 interval | 95 %, Student's t over seeds, paired, means of classes, in points (hundredths)"""
-card = [line.split(" | ") for line in card.splitlines()]
-plotting.table(pd.DataFrame(card, columns=["", "here"]), folded="Protocol card")
+plotting.card(card)
 
 # %% [markdown]
 # ## The runs

@@ -55,6 +55,13 @@ def test_numbers_are_filtered_and_parsed():
         ledger.numbers(papers="fca")
 
 
+def test_a_protocol_is_that_of_its_paper():
+    assert ledger.protocol("fca")["datasets"]["wft"]["resolution"] == "512x512"
+    assert "hyperparameters" in ledger.protocol("pradot")
+    with pytest.raises(ValueError, match="no protocol of 'FCA'; the papers are fca, "):
+        ledger.protocol("FCA")
+
+
 def test_unknown_claim_is_refused():
     with pytest.raises(ValueError, match="unknown claim id 'fca-21'.*src/otad/published/community.csv"):
         ledger.claim("fca-21")

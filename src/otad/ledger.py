@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from otad.display import emit
 from otad.judgement import CONFIDENCE, Judgement, holm, judge, t_interval
@@ -61,6 +62,15 @@ def figures() -> pd.DataFrame:
 def inconsistencies() -> pd.DataFrame:
     """Return the 51 places where a paper disagrees with itself: number, paper, both places, both values, gap, weight, misprint."""
     return _table("inconsistencies.csv").copy()
+
+
+def protocol(paper: str) -> dict[str, Any]:
+    """Return how a paper measured, as its text states it: data sets, backbone, hyperparameters, metrics; "not stated" where it is silent."""
+    with resources.files("otad.published").joinpath("protocols.yml").open("rb") as file:
+        known = yaml.safe_load(file)
+    if paper not in known:
+        raise ValueError(f"no protocol of {paper!r}; the papers are {', '.join(known)}")
+    return known[paper]
 
 
 def numbers(**equal: str) -> pd.DataFrame:

@@ -1,8 +1,10 @@
 """Where a data set lies: found by its name, and every way of not finding it says what to do."""
 
+import os
+
 import pytest
 
-from otad.data.readers.locations import LAYOUTS, USAGE, location
+from otad.data.readers.locations import LAYOUTS, USAGE, VARIABLE, location, use_location
 from otad.publish import root
 
 
@@ -23,6 +25,18 @@ def test_the_page_s_folder_goes_before_the_environment_s(tmp_path, monkeypatch):
         (tmp_path / name / "aitex").mkdir(parents=True)
     monkeypatch.setenv("OTAD_DATA", str(tmp_path / "one"))
     assert location("aitex", str(tmp_path / "two")).parent.name == "two"
+
+
+def test_a_page_s_folder_is_the_environment_s_from_then_on(tmp_path, monkeypatch):
+    (tmp_path / "wft").mkdir()
+    monkeypatch.setenv("OTAD_DATA", "elsewhere")
+    with pytest.raises(ValueError, match="aitex is missing"):
+        use_location(tmp_path, "wft", "aitex")
+    assert os.environ[VARIABLE] == "elsewhere"
+    use_location(tmp_path, "wft")
+    assert location("wft") == tmp_path / "wft"
+    use_location("", "wft")  # names no other
+    assert os.environ[VARIABLE] == str(tmp_path)
 
 
 def test_a_home_is_expanded(tmp_path, monkeypatch):

@@ -126,6 +126,8 @@ def test_bad_input_is_refused():
         UniAD(backbone()).score(pictures(1))
     with pytest.raises(ValueError, match="dropout 1"):
         UniAD(backbone(), dropout=1.0).fit(pictures(2))
+    with pytest.raises(ValueError, match=r"size is \(6,\)"):
+        UniAD(backbone(), size=(6,)).fit(pictures(2))
     with pytest.raises(ValueError, match="window is 15 × 15 on a map of 14 × 14"):
         UniAD(backbone(), window=15).fit(pictures(2))
     with pytest.raises(ValueError, match="multiple of heads"):

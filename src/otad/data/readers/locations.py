@@ -47,3 +47,14 @@ def location(name: str, folder: str | Path = "") -> Path:
     if not place.is_dir():
         raise ValueError(f"{place} is missing; expected in it: {LAYOUTS[name]}; {USAGE}")
     return place
+
+
+def use_location(folder: str | Path, *names: str) -> None:
+    """Ask for the data sets that a page needs, and let OTAD_DATA name their folder from here on: studies look there.
+
+    folder : a page's parameter `data_folder`; empty: what OTAD_DATA names already. Raises as `location` does.
+    """
+    for name in names:
+        location(name, folder)
+    if str(folder):
+        os.environ[VARIABLE] = str(folder)

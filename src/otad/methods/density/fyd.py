@@ -32,7 +32,7 @@ from otad.methods.training import descend
 class FYD:
     """The method of the paper, reconstructed.
 
-    backbone : a network of stages, of which a copy is trained with the rest. The paper: ResNet18, whose maps are concatenated.
+    backbone : a network of stages, of which a copy is trained with the rest; its maps are concatenated.
     frozen   : the copy stays as it is, and only the two transformers and the head learn.
     coarse   : weight of both coarse losses; the fine one has 1.
     epochs, lr, batch_size : of Adam; epochs = 0 is PaDiM. dimension, epsilon, sigma : of `PaDiM`.

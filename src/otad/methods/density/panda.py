@@ -3,8 +3,8 @@
 Reiss et al., PANDA: Adapting Pretrained Features for Anomaly Detection and Segmentation (CVPR 2021). The last stages of a network
 are tuned until normal pictures lie close to a centre c that is fixed beforehand: min mean ‖f(x) − c‖²/d. The best of all such networks
 maps every picture to c and tells nothing any more: it has collapsed. So tuning stops early, or the weights are held where they were,
-as strongly as the Fisher information of what they had learnt before says (elastic weight consolidation). The public code looks at the
-test set after each epoch; here the last epoch counts.
+as strongly as the Fisher information of what they had learnt before says (elastic weight consolidation). The paper's third
+way, to stop for each picture by itself, is not here. The public code looks at the test set after each epoch; here the last one counts.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ class UniAD:
 
     backbone    : images (N,3,H,W) → list of feature maps, never changed. The paper: EfficientNet-B4, strides 2, 4, 8, 16, pictures of 224 pixels.
     size        : (h,w) to which all maps are resized. window : side of the neighbourhood that no place attends to, odd.
-    hidden, heads, layers, feedforward, dropout : of the transformer; as many layers encode as decode.
+    hidden, heads, layers, feedforward, dropout : of the transformer; as many layers encode as decode. On a CPU a step
+                  takes less than half the time without dropout.
     jitter      : s. standardise : bring each channel to mean 0 and variance 1 first; the paper does not. Needed where channels differ much in size.
     epochs, lr, weight_decay, batch_size, clip : of AdamW, whose rate falls to a tenth after four fifths, and the largest norm of a gradient.
     pool        : side of the square, in image pixels, whose mean the image score is the largest of.
@@ -71,6 +72,8 @@ class UniAD:
                 f"epochs is {self.epochs}, batch_size {self.batch_size}, pool {self.pool}, lr {self.lr}, jitter {self.jitter}, dropout "
                 f"{self.dropout}: expected 1 or more, lr above 0, no jitter below 0, and dropout in [0,1)."
             )
+        if len(self.size) != 2 or min(self.size) < 2:
+            raise ValueError(f"size is {tuple(self.size)}: expected (h,w), 2 or more each.")
         check_images(images)
         maps = torch.cat([self.features(image) for image in images.split(1)])
         mean, std = maps.mean(dim=(0, 2, 3)), maps.std(dim=(0, 2, 3)).clamp_min(1e-6)
