@@ -246,3 +246,32 @@ def test_leaders_of_print_meet_all_that_are_neither_bank_nor_flow():
     assert min(results.gaps(old, pairs).values()) == pytest.approx(98.7 - 98.5)
     table = pd.DataFrame({"FastFlow": [99.4, 90.0], "R-D": [98.5, 91.0]})
     assert results.gaps(table, {"x": ("FastFlow", "R-D")})["x"] == pytest.approx([0.9, -1.0])
+
+
+def test_the_best_length_is_none_beyond_the_last_epoch():
+    learnt = pd.DataFrame(
+        {0.25: [80.0, 10], 0.5: [85.0, 20], 1.0: [70.0, 30], 2.0: [99.0, 5]}, index=["DFR", "R-D"]
+    )
+    found = results.lengths(learnt)
+    assert found["last epoch"].tolist() == [70, 30]
+    assert found["best of ¼, ½, 1"].tolist() == [85, 30]
+    assert found["twice the epochs"].tolist() == [99, 5]
+
+
+def test_the_overview_names_every_setting_and_long_runs_stand_beside_their_own_class_and_seed():
+    found = results.overview(results.searched([]))
+    assert found.index.tolist() == list(results.ORDER)
+    assert found.loc["DRAEM", "setting"].startswith("side 64")
+    rows = [row("score", c, s, "NSA", image=10.0 * s + (c == "b"), pixel=1.0) for c in "ab" for s in (1, 2)]
+    assert results.long_runs(rows).empty
+    both = results.long_runs([*rows, row("long", "b", 2, "NSA", image=50.0, pixel=2.0)])
+    assert both.index.tolist() == [("NSA", "b")]
+    assert both.iloc[0].tolist() == [21.0, 50.0, 1.0, 2.0]
+
+
+def test_dates_are_a_month_or_a_year_long():
+    found = results.dates()
+    assert found.loc["PatchCore"].tolist() == pytest.approx([2021 + 5 / 12, 2021.5])
+    assert found.loc["CSFlow"].tolist() == [2022, 2023]
+    assert ((found["until"] - found["from"]).round(6).isin([round(1 / 12, 6), 1.0])).all()
+    assert found["until"].max() <= 2023

@@ -37,6 +37,25 @@ KEYS = {
 BANKS, FLOWS = ("SPADE", "PANDA", "PatchCore", "P-SVDD"), tuple(flows.BUILDS)
 # Heads on frozen features where the paper trains a whole network from nothing: other methods, cheap, and named so.
 STAND_INS = ("CutPaste", "NSA")
+# When each method came out, by the paper's list of references: the number of a preprint has year and month, a conference its year.
+MONTHS = {
+    "SPADE": (2020, 5),
+    "DFR": (2020, 12),
+    "CutPaste": (2021, 4),
+    "PatchCore": (2021, 6),
+    "CFlow": (2021, 7),
+}
+MONTHS |= {"NSA": (2021, 9), "FYD": (2021, 10), "FastFlow": (2021, 11), "R-D": (2022, 1)}
+YEARS = {"P-SVDD": 2020, "CSFlow": 2022} | dict.fromkeys(
+    ("PaDiM", "DRAEM", "DifferNet", "PANDA", "Glance"), 2021
+)
+
+
+def dates() -> pd.DataFrame:
+    """Return from and until when a method may have come out, in years: a month of it, or a whole year."""
+    found = {m: (year + (month - 1) / 12, year + month / 12) for m, (year, month) in MONTHS.items()}
+    found |= {m: (year, year + 1) for m, year in YEARS.items()}
+    return pd.DataFrame(found, index=["from", "until"]).T.loc[list(ORDER)]
 
 
 def cells(scale: str) -> list[tuple[Study, Cell]]:
@@ -136,6 +155,34 @@ def curves(rows: Iterable[Row], metric: str = "image") -> pd.DataFrame:
         return pd.DataFrame()
     table = pd.DataFrame(kept).pivot_table(index="method", columns="share", values=metric)
     return table.reindex(ordered(table.index)).rename_axis(index=None, columns=None)
+
+
+def lengths(learnt: pd.DataFrame) -> pd.DataFrame:
+    """Return what the last epoch gives, what the best of all lengths up to it, and what twice the epochs; of `curves`."""
+    best_of = learnt[[share for share in learnt if share <= 1]].max(axis=1)
+    return pd.DataFrame(
+        {"last epoch": learnt[1.0], "best of ¼, ½, 1": best_of, "twice the epochs": learnt[2.0]}
+    )
+
+
+def overview(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the setting of each method, and the worst and the best of those that were tried; of `searched`."""
+    ends = found.groupby("method")["score"].agg(["min", "max"]).reindex(ORDER)
+    chosen = [told(PLANS[m].tried[PLANS[m].chosen]) for m in ORDER]
+    return pd.DataFrame({"setting": chosen, "worst tried": ends["min"], "best tried": ends["max"]})
+
+
+def long_runs(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return image and pixel AUROC of the long runs beside those of the judged rows of the same class and seed."""
+    kept = pd.DataFrame([row for row in rows if row["phase"] in ("long", "score")])
+    key, metrics = ["method", "class", "seed"], ["image", "pixel"]
+    found = {phase: part.set_index(key)[metrics] for phase, part in kept.groupby("phase")}
+    if "long" not in found:
+        return pd.DataFrame()
+    long = found["long"].sort_index()
+    both = {"judged": found["score"].reindex(long.index), "long": long}
+    pairs = {f"{metric} AUROC, {name}": table[metric] for metric in metrics for name, table in both.items()}
+    return pd.DataFrame(pairs).droplevel("seed").rename_axis([None, None])
 
 
 def told(settings: Settings | str) -> str:
