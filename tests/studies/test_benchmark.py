@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -214,3 +215,63 @@ def test_settings_are_told_in_words():
         "strides 4–8, lr 0.001, clip none, epochs 3"
     )
     assert results.position("PaDiM", "{}") == -1
+
+
+def test_schools_are_compared_by_mean_and_by_best_in_print_and_by_seed():
+    values = pd.Series({"DRAEM": 90.0, "R-D": 80.0, "PaDiM": 100.0, "SPADE": 60.0, "NSA": 71.0})
+    counted = ["DRAEM", "R-D", "PaDiM", "SPADE"]
+    assert results.schools(values, counted) == {"mean": -5.0, "best": 10.0}
+    table = pd.DataFrame([values, values + 3], index=[100, 101])
+    found = results.schools(table, counted)
+    assert found["mean"].tolist() == [-5.0, -5.0]
+    assert found["best"].tolist() == [10.0, 10.0]
+
+
+def test_the_printed_schools_are_those_of_the_audit():
+    old = ledger.printed("benchmark", "Table 1", "mvtec_ad", "image_auroc")["mean"].rename(
+        results.printed_name
+    )
+    found = results.schools(old, old.index)
+    assert found["mean"] == pytest.approx(95.95 - 98.25, abs=0.005)
+    assert found["best"] == pytest.approx(99.4 - 98.5)
+
+
+def test_leaders_of_print_meet_all_that_are_neither_bank_nor_flow():
+    old = ledger.printed("benchmark", "Table 1", "mvtec_ad", "image_auroc")["mean"].rename(
+        results.printed_name
+    )
+    pairs = results.leads(old, 3)
+    assert {m for m, _ in pairs.values()} == {"FastFlow", "PatchCore", "CSFlow"}
+    assert {r for _, r in pairs.values()} == {"DRAEM", "R-D", "PaDiM", "FYD", "CutPaste", "NSA"}
+    assert min(results.gaps(old, pairs).values()) == pytest.approx(98.7 - 98.5)
+    table = pd.DataFrame({"FastFlow": [99.4, 90.0], "R-D": [98.5, 91.0]})
+    assert results.gaps(table, {"x": ("FastFlow", "R-D")})["x"] == pytest.approx([0.9, -1.0])
+
+
+def test_the_best_length_is_none_beyond_the_last_epoch():
+    learnt = pd.DataFrame(
+        {0.25: [80.0, 10], 0.5: [85.0, 20], 1.0: [70.0, 30], 2.0: [99.0, 5]}, index=["DFR", "R-D"]
+    )
+    found = results.lengths(learnt)
+    assert found["last epoch"].tolist() == [70, 30]
+    assert found["best of ¼, ½, 1"].tolist() == [85, 30]
+    assert found["twice the epochs"].tolist() == [99, 5]
+
+
+def test_the_overview_names_every_setting_and_long_runs_stand_beside_their_own_class_and_seed():
+    found = results.overview(results.searched([]))
+    assert found.index.tolist() == list(results.ORDER)
+    assert found.loc["DRAEM", "setting"].startswith("side 64")
+    rows = [row("score", c, s, "NSA", image=10.0 * s + (c == "b"), pixel=1.0) for c in "ab" for s in (1, 2)]
+    assert results.long_runs(rows).empty
+    both = results.long_runs([*rows, row("long", "b", 2, "NSA", image=50.0, pixel=2.0)])
+    assert both.index.tolist() == [("NSA", "b")]
+    assert both.iloc[0].tolist() == [21.0, 50.0, 1.0, 2.0]
+
+
+def test_dates_are_a_month_or_a_year_long():
+    found = results.dates()
+    assert found.loc["PatchCore"].tolist() == pytest.approx([2021 + 5 / 12, 2021.5])
+    assert found.loc["CSFlow"].tolist() == [2022, 2023]
+    assert ((found["until"] - found["from"]).round(6).isin([round(1 / 12, 6), 1.0])).all()
+    assert found["until"].max() <= 2023

@@ -61,7 +61,7 @@ PLANS = {
         smoke={"strides": COARSE},
     ),
     "SPADE": Plan(
-        tuple({"strides": (*s, 32), "k": k} for s in (FINE, COARSE) for k in (10, 50)),
+        tuple({"strides": (*s, 32), "k": k} for s, ks in ((FINE, (4, 10)), (COARSE, (10, 50))) for k in ks),
         chosen=0,
         smoke={"strides": (16, 32), "k": 2},
     ),
@@ -73,7 +73,7 @@ PLANS = {
     "FYD": Plan(
         tuple(
             {"frozen": frozen, "lr": lr, "epochs": e, "epsilon": 1.0}
-            for frozen, e in ((True, 15), (False, 5))
+            for frozen, e in ((True, 5), (False, 4))
             for lr in (1e-4, 1e-3)
         ),
         chosen=0,

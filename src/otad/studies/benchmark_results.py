@@ -1,10 +1,9 @@
 """What page 21 asks of the benchmark's four studies: all methods, what the search chose, means by seed, and curves."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from otad.studies import Cell, Row, Study
@@ -38,6 +37,25 @@ KEYS = {
 BANKS, FLOWS = ("SPADE", "PANDA", "PatchCore", "P-SVDD"), tuple(flows.BUILDS)
 # Heads on frozen features where the paper trains a whole network from nothing: other methods, cheap, and named so.
 STAND_INS = ("CutPaste", "NSA")
+# When each method came out, by the paper's list of references: the number of a preprint has year and month, a conference its year.
+MONTHS = {
+    "SPADE": (2020, 5),
+    "DFR": (2020, 12),
+    "CutPaste": (2021, 4),
+    "PatchCore": (2021, 6),
+    "CFlow": (2021, 7),
+}
+MONTHS |= {"NSA": (2021, 9), "FYD": (2021, 10), "FastFlow": (2021, 11), "R-D": (2022, 1)}
+YEARS = {"P-SVDD": 2020, "CSFlow": 2022} | dict.fromkeys(
+    ("PaDiM", "DRAEM", "DifferNet", "PANDA", "Glance"), 2021
+)
+
+
+def dates() -> pd.DataFrame:
+    """Return from and until when a method may have come out, in years: a month of it, or a whole year."""
+    found = {m: (year + (month - 1) / 12, year + month / 12) for m, (year, month) in MONTHS.items()}
+    found |= {m: (year, year + 1) for m, year in YEARS.items()}
+    return pd.DataFrame(found, index=["from", "until"]).T.loc[list(ORDER)]
 
 
 def cells(scale: str) -> list[tuple[Study, Cell]]:
@@ -69,6 +87,32 @@ def by_seed(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the mean over classes of a metric, a row a seed, a column a method; classes without the metric are left out for all."""
     table = scores.pivot_table(index="seed", columns="method", values=metric, aggfunc="mean")
     return table[ordered(table.columns)].rename_axis(columns=None)
+
+
+def schools(values: pd.Series | pd.DataFrame, names: Iterable[str]) -> dict[str, Any]:
+    """Return the lead of the representing methods over the rebuilding ones, of the schools' means and of their best.
+
+    values: a number a method, or a column a method; then a lead is one number a row. names: the methods that count.
+    """
+    members = {school: [m for m in ordered(names) if SCHOOL[m] == school] for school in SCHOOLS}
+    table = values.to_frame().T if isinstance(values, pd.Series) else values
+    ends = {school: table[some].agg(["mean", "max"], axis=1) for school, some in members.items()}
+    gap = ends["representation"] - ends["reconstruction"]
+    found = {"mean": gap["mean"], "best": gap["max"]}
+    return {k: float(v.iloc[0]) for k, v in found.items()} if isinstance(values, pd.Series) else found
+
+
+def leads(printed: pd.Series, k: int) -> dict[str, tuple[str, str]]:
+    """Return the inequalities of “memory banks and flows do best”: each of the k of them that lead in print, against all of neither kind."""
+    rivals = [m for m in ordered(printed.index) if m not in (*BANKS, *FLOWS)]
+    first = printed.drop(rivals).nlargest(k).index
+    return {f"{m} > {rival}": (m, rival) for m in first for rival in rivals}
+
+
+def gaps(values: pd.Series | pd.DataFrame, pairs: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Return the margin of each inequality: one number, or, where a method has a column, one a row."""
+    found = {name: values[first] - values[second] for name, (first, second) in pairs.items()}
+    return {name: v.tolist() if isinstance(v, pd.Series) else float(v) for name, v in found.items()}
 
 
 def searched(rows: Iterable[Row]) -> pd.DataFrame:
@@ -113,6 +157,34 @@ def curves(rows: Iterable[Row], metric: str = "image") -> pd.DataFrame:
     return table.reindex(ordered(table.index)).rename_axis(index=None, columns=None)
 
 
+def lengths(learnt: pd.DataFrame) -> pd.DataFrame:
+    """Return what the last epoch gives, what the best of all lengths up to it, and what twice the epochs; of `curves`."""
+    best_of = learnt[[share for share in learnt if share <= 1]].max(axis=1)
+    return pd.DataFrame(
+        {"last epoch": learnt[1.0], "best of ¼, ½, 1": best_of, "twice the epochs": learnt[2.0]}
+    )
+
+
+def overview(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the setting of each method, and the worst and the best of those that were tried; of `searched`."""
+    ends = found.groupby("method")["score"].agg(["min", "max"]).reindex(ORDER)
+    chosen = [told(PLANS[m].tried[PLANS[m].chosen]) for m in ORDER]
+    return pd.DataFrame({"setting": chosen, "worst tried": ends["min"], "best tried": ends["max"]})
+
+
+def long_runs(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return image and pixel AUROC of the long runs beside those of the judged rows of the same class and seed."""
+    kept = pd.DataFrame([row for row in rows if row["phase"] in ("long", "score")])
+    key, metrics = ["method", "class", "seed"], ["image", "pixel"]
+    found = {phase: part.set_index(key)[metrics] for phase, part in kept.groupby("phase")}
+    if "long" not in found:
+        return pd.DataFrame()
+    long = found["long"].sort_index()
+    both = {"judged": found["score"].reindex(long.index), "long": long}
+    pairs = {f"{metric} AUROC, {name}": table[metric] for metric in metrics for name, table in both.items()}
+    return pd.DataFrame(pairs).droplevel("seed").rename_axis([None, None])
+
+
 def told(settings: Settings | str) -> str:
     """Return settings as a reader wants them: "epochs 12, lr 0.002"."""
     found: dict[str, Any] = json.loads(settings) if isinstance(settings, str) else settings
@@ -129,8 +201,3 @@ def printed_name(key: str) -> str:
     """Return a method's name by its key in the table of printed numbers."""
     known = {KEYS.get(name, name.lower()): name for name in ORDER}
     return known.get(key, key)
-
-
-def spread(table: pd.DataFrame) -> float:
-    """Return the mean over methods of the standard deviation over seeds, in the metric's unit."""
-    return float(np.mean(table.std(ddof=1)))
