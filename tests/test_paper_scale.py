@@ -19,6 +19,7 @@ NO_DATA_SET = {
     "16_fca_paper_against_code": "the same damaged pictures at every scale",
     "17_your_own_image": "a picture of yours",
     "22_flows_opened": "points in a plane and drawn carpets",
+    "24_defects_made_on_purpose": "solar cells, which the package carries, and a drawn bottle",
     "40_the_idea_of_foct": "points in a plane and three drawn bottles",
     "41_foct_memory": "drawn scenes, whose foreground is known in every query",
     "37_ttad_in_print": "printed numbers",
