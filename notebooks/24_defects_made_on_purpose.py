@@ -111,7 +111,10 @@ n_steps = pick(scale, smoke=4, laptop=60)
 net = efficientnet_lite0(stages=(8, 16), device=device())
 good = ~planted.labels
 held_out = planted.test[good]
-seen = {"train": study.looked(net, train), "planted": study.looked(net, planted.test)}
+seen = {
+    "train": study.looked(net, train),
+    "planted": study.looked(net, planted.test),
+}
 seen["real"] = study.looked(net, real.test)
 
 
@@ -157,12 +160,18 @@ table.loc["PatchCore, no teacher"] = found(lambda x: x, tops)
 # %% tags=["hide-input"]
 table = table[["own", *KINDS, "real"]]
 plotting.table(table, caption=f"Image AUROC (%) by kind of defect, means over {len(draws)} draws of the made defects and of the decoder; the test pictures stay the same", formats="{:.0f}")  # fmt: skip
-best = {"own": table["own"].min(), "own best": table["own"].max(), "real": table.loc[list(MAKERS), "real"].max()}
+best = {
+    "own": table["own"].min(),
+    "own best": table["own"].max(),
+    "real": table.loc[list(MAKERS), "real"].max(),
+}
 best |= {"planted": table.loc[list(MAKERS), list(KINDS)].mean(axis=1).max()}
 best |= {"core": table.iloc[-1]["real"], "core planted": table.iloc[-1][list(KINDS)].mean()}  # fmt: skip
 best |= {"who": table.loc[list(MAKERS), "real"].idxmax()}
 ledger.record("p24_table", table.iloc[:-1].T.to_dict(), tolerance=0.3)
-ledger.record("p24_best", {k: v for k, v in best.items() if k != "who"}, tolerance=0.3)
+ledger.record(
+    "p24_best", {k: v for k, v in best.items() if k != "who"}, tolerance=0.3
+)
 
 # %% tags=["remove-input"]
 ledger.say("Fresh defects of its own maker a decoder finds with {p24_best[own]:.0f} to {p24_best[own best]:.0f} %. Of planted defects, over all kinds, the best of the four finds {p24_best[planted]:.0f} %, of real ones {p24_best[real]:.0f} %; PatchCore, which knows of no defects, {p24_best[core planted]:.0f} and {p24_best[core]:.0f} %. The first column is what the training loss sees. It says little about the last.")  # fmt: skip
@@ -178,7 +187,9 @@ ledger.say("Fresh defects of its own maker a decoder finds with {p24_best[own]:.
 # %%
 base = study.places(seen["train"])
 spread = base.std((0, 2, 3), keepdim=True)
-normal = (base / spread).movedim(1, -1).flatten(0, 2)[::6]  # one place in six: enough
+normal = (
+    (base / spread).movedim(1, -1).flatten(0, 2)[::6]
+)  # one place in six: enough
 
 
 def points(maps, masks=None):
@@ -199,6 +210,8 @@ likeness = pd.DataFrame(likeness).T
 plotting.table(likeness, caption="Likeness: distance to the nearest made defect over the distance to the nearest normal place", formats="{:.2f}")  # fmt: skip
 pairs = {m: (likeness.loc[m].to_numpy(), table.loc[m, likeness.columns].to_numpy(float)) for m in MAKERS}  # fmt: skip
 plotting.cloud(pairs, "likeness (small = made ones are near)", "image AUROC of the decoder (%)", level=1.0)  # fmt: skip
+
+
 def ranks(x, y):
     """Rank correlation; 0 where one of the two is all the same."""
     x, y = (pd.Series(np.asarray(v, float)).rank() for v in (x, y))
@@ -229,7 +242,9 @@ base_b, test_b = study.looked(net, bottle.train), study.looked(net, bottle.test)
 
 def asked(tops):
     """Image AUROC (%) of both sorts, each beside all good bottles."""
-    return {g: 100 * image_auroc(tops[w], bottle.labels[w]) for g, w in groups.items()}
+    return {
+        g: 100 * image_auroc(tops[w], bottle.labels[w]) for g, w in groups.items()
+    }
 
 
 sorts = {}
@@ -263,7 +278,10 @@ ways = {
     "NSA, head": NSA(own, frozen=True, width=32, epochs=3 * few, batch_size=16, lr=3e-3, seed=seed),
     "DRAEM, begun": DRAEM(sources.to(device()), 8, 8, epochs=few, lr=1e-3, seed=seed),
 }  # fmt: skip
-small = {True: lambda x: F.interpolate(x, (64, 64), mode="area"), False: lambda x: x}
+small = {
+    True: lambda x: F.interpolate(x, (64, 64), mode="area"),
+    False: lambda x: x,
+}
 alone, spent, curves = {}, {}, {}
 for name, method in ways.items():
     smaller, started = small[name.startswith("DRAEM")], time.perf_counter()
@@ -276,12 +294,16 @@ for name, method in ways.items():
 # %% tags=["hide-input"]
 print_of = ledger.printed("benchmark", "Table 1", "mvtec_ad", "image_auroc")["mean"]
 alone = pd.DataFrame(alone).T
-alone.insert(0, "printed, MVTec AD", [print_of[n] for n in ("cutpaste", "nsa", "draem")])
+alone.insert(
+    0, "printed, MVTec AD", [print_of[n] for n in ("cutpaste", "nsa", "draem")]
+)
 plotting.table(alone, caption="Image AUROC (%): printed means of Table 1, from other data and full trainings; and what these short ones reach on planted and on real defects", formats="{:.1f}")  # fmt: skip
 fallen = {k: pd.DataFrame([np.array(v) / v[0]], columns=range(1, len(v) + 1)) for k, v in curves.items()}  # fmt: skip
 plotting.curves({"": fallen}, "epoch", "loss, first epoch = 1")
 ledger.record("p24_alone", alone["real"].to_dict(), tolerance=0.4)
-ledger.record("p24_loss", {k: v[-1] / v[0] for k, v in curves.items()}, tolerance=0.4)
+ledger.record(
+    "p24_loss", {k: v[-1] / v[0] for k, v in curves.items()}, tolerance=0.4
+)
 ledger.record("p24_draem_steps", few * -(-n_train // 8))
 
 # %% tags=["remove-input"]
@@ -301,7 +323,9 @@ ledger.say("On real defects DRAEM's own networks are at {p24_alone[DRAEM, begun]
 
 # %%
 logits = torch.tensor([-2.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
-nothing, everything = (torch.full((1, 8, 8), v, dtype=torch.bool) for v in (False, True))
+nothing, everything = (
+    torch.full((1, 8, 8), v, dtype=torch.bool) for v in (False, True)
+)
 
 
 def of_abnormal_only(logits, masks):
@@ -313,7 +337,9 @@ def of_abnormal_only(logits, masks):
 
 
 asked_of = {"the paper's": focal_loss, "anomalib's": of_abnormal_only}
-ledger.record("p24_focal", {n: float(f(logits, nothing)) for n, f in asked_of.items()})
+ledger.record(
+    "p24_focal", {n: float(f(logits, nothing)) for n, f in asked_of.items()}
+)
 ledger.record("p24_focal_bad", {n: float(f(-logits, everything)) for n, f in asked_of.items()})  # fmt: skip
 
 # %% tags=["remove-input"]
