@@ -41,8 +41,8 @@ FINE, COARSE = (4, 8, 16), (8, 16)
 PLANS = {
     "DifferNet": Plan(
         tuple(
-            {"hidden": h, "lr": lr, "epochs": 100, "views": 8, "test_views": 4}
-            for h in (128, 512)
+            {"hidden": h, "lr": lr, "epochs": e, "views": 4, "test_views": 2}
+            for h, e in ((128, 80), (256, 50))
             for lr in (2e-4, 1e-3)
         ),
         chosen=1,

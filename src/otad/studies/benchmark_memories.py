@@ -62,7 +62,7 @@ PLANS = {
     ),
     "SPADE": Plan(
         tuple({"strides": (*s, 32), "k": k} for s, ks in ((FINE, (4, 10)), (COARSE, (10, 50))) for k in ks),
-        chosen=0,
+        chosen=2,
         smoke={"strides": (16, 32), "k": 2},
     ),
     "PANDA": Plan(
