@@ -18,6 +18,7 @@ NO_DATA_SET = {
     "15_complexity": "random features",
     "16_fca_paper_against_code": "the same damaged pictures at every scale",
     "17_your_own_image": "a picture of yours",
+    "20_the_scheme": "one drawn picture, and small drawn classes",
     "22_flows_opened": "points in a plane and drawn carpets",
     "24_defects_made_on_purpose": "solar cells, which the package carries, and a drawn bottle",
     "40_the_idea_of_foct": "points in a plane and three drawn bottles",
