@@ -129,7 +129,7 @@ ledger.say(
 )
 
 # %% [markdown]
-# Where on that way is detection best? On the held-out splits of page 42, $\beta$ leads from uniform plans, 0, towards the nearest entry, 300; for the three readings, on aligned and on turned scenes. Look where each line is highest: at neither end, if at all.
+# Where on that way is detection best? On the held-out splits of page 42, $\beta$ leads from uniform plans, 0, towards the nearest entry, 300; for the three readings, on aligned and on turned scenes. Look where each line is highest, and whether images and pixels agree on it.
 
 # %%
 LABELS = dict(zip(results.ALWAYS, ("prose", "own picks out", "text"), strict=True))
@@ -171,7 +171,7 @@ ledger.say(
 
 # %% [markdown]
 # ## The stream
-# The method's memory comes from what came before, so the order is part of the result. The text says nothing about it; the code reads folders, sorted by the kind of defect, good pictures among them. Here are four orders of the same pictures, with the printed bound on the memory and without one.
+# The method's memory comes from what came before, so the order is part of the result. The text says nothing about it; the code reads folders, sorted by the kind of defect, good pictures among them. Here are four orders of the same pictures, with the printed bound on the memory and without one. The distance to the *nearest* entry can only fall as a memory grows, so there what comes first looks odd; the expected cost of a soft plan may go either way.
 
 # %%
 ORDERS = ("shuffled", "good first", "defects first", "by kind")
