@@ -67,14 +67,13 @@ class PANDA:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        if (
-            min(self.trained, self.k, self.batch_size, self.neighbours) < 1
-            or self.epochs < 0
-            or not self.lr > 0
-        ):
+        counts = (self.trained, self.k, self.batch_size, self.neighbours)
+        fits = self.epochs >= 0 and self.lr > 0 and min(self.momentum, self.weight_decay) >= 0
+        if min(counts) < 1 or not fits or not (self.clip is None or self.clip > 0):
             raise ValueError(
                 f"trained is {self.trained}, k {self.k}, batch_size {self.batch_size}, neighbours {self.neighbours}, epochs {self.epochs}, "
-                f"lr {self.lr}: expected 1 or more, epochs ≥ 0 and lr above 0."
+                f"lr {self.lr}, momentum {self.momentum}, weight_decay {self.weight_decay}, clip {self.clip}: expected 1 or more, epochs ≥ 0, lr "
+                "above 0, no negative momentum or decay, and a clip above 0 or None."
             )
         check_images(images)
         network = self.build_network()

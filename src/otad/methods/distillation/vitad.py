@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_room, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.distillation.gnl import gap
@@ -76,6 +76,7 @@ class ViTAD:
                 "is one of stages; loss cosine, flattened or squared."
             )
         check_images(images)
+        check_room(f"width = {self.width}", 12 * self.depth, self.width, self.width)
         parts = [self._seen(few) for few in images.split(1)]
         maps = [torch.cat(stage) for stage in zip(*parts, strict=True)]
         student = self.build_student().to(images).train()

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import median_filter
 from scipy.sparse.linalg import splu
+from scipy.special import expit
 from torch import Tensor
 
 from otad.checks import checked
@@ -49,7 +50,7 @@ def blend(
     """
     check_picture(image, smallest=2 * SMALLEST)
     check_picture(source, "source")
-    check_blend(bounds, patches, resize, k)
+    check_blend(bounds, patches, resize, k, x0, background)
     if image.shape != source.shape:
         raise ValueError(
             f"image is {tuple(image.shape)}, source {tuple(source.shape)}: expected one size; resize one."
@@ -136,19 +137,36 @@ def intensity_label(
     """
     from skimage.morphology import disk
 
-    change = 255 * (after - before).abs().mean(dim=0).cpu().double().numpy() * where.cpu().numpy()
+    check_picture(before, "before")
+    check_picture(after, "after")
+    if before.shape != after.shape or where.shape != before.shape[1:] or not (0 < k < 1e6 and abs(x0) < 1e6):
+        raise ValueError(
+            f"before is {tuple(before.shape)}, after {tuple(after.shape)}, where {tuple(where.shape)}, k {k}, x0 {x0}: expected (3,H,W) twice, "
+            "(H,W), k above 0 and a finite x0."
+        )
+    change = (
+        255 * (after - before).detach().abs().mean(dim=0).cpu().double().numpy() * where.cpu().bool().numpy()
+    )
     seen = median_filter((change > 1).astype(np.uint8), 5, mode="nearest")
     level = median_filter(change * seen, footprint=disk(5), mode="nearest")
-    return torch.from_numpy(seen / (1 + np.exp(-k * (level - x0)))).to(before)
+    return torch.from_numpy(seen * expit(k * (level - x0))).to(before)
 
 
-def check_blend(bounds: Bounds, patches: int, resize: tuple[float, float], k: float) -> None:
+def check_blend(
+    bounds: Bounds,
+    patches: int,
+    resize: tuple[float, float],
+    k: float,
+    x0: float,
+    background: tuple[float, float] | None,
+) -> None:
     """Raise ValueError for settings out of range."""
-    fits = all(0 < low <= high <= 0.9 for low, high in bounds)
-    if not (fits and patches >= 1 and 0 < resize[0] <= resize[1] < torch.inf and k > 0):
+    fits = all(0 < low <= high <= 0.9 for low, high in bounds) and 0 < resize[0] <= resize[1] <= 100
+    seen = background is None or all(0 <= value <= 1 for value in background)
+    if not (fits and seen and 1 <= patches <= 100 and 0 < k < 1e6 and abs(x0) < 1e6):
         raise ValueError(
-            f"bounds are {bounds}, patches {patches}, resize {resize}, k {k}: expected pairs of shares in (0,0.9], ascending, 1 or more, "
-            "two factors above 0, ascending, and k above 0."
+            f"bounds are {bounds}, patches {patches}, resize {resize}, k {k}, x0 {x0}, background {background}: expected pairs of shares in "
+            "(0,0.9], ascending, 1 to 100, two factors in (0,100], ascending, k above 0, a finite x0, and a level and a tolerance in [0,1] or None."
         )
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_room, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -68,8 +68,9 @@ class NSA:
                 f"width is {self.width}, epochs {self.epochs}, batch_size {self.batch_size}, views {self.views}, lr {self.lr}: "
                 "expected 1 or more, and lr above 0."
             )
-        check_blend(self.bounds, self.patches, self.resize, self.k)
+        check_blend(self.bounds, self.patches, self.resize, self.k, self.x0, self.background)
         check_images(images, smallest=2 * SMALLEST)
+        check_room(f"width = {self.width}", 9, self.width, self.width)
         rng = np.random.default_rng(self.seed)
         network = self.build_network().to(images).train()
         weights = [p for p in network.parameters() if p.requires_grad]

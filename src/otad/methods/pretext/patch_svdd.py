@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.checks import checked
+from otad.checks import check_room, checked
 from otad.features import check_images
 from otad.methods import Scores
 from otad.methods.nearest import nearest
@@ -81,6 +81,8 @@ class PatchSVDD:
                 f"crops {self.crops}, batch_size {self.batch_size}, lr {self.lr}: expected a multiple of 16, 1 or more, and lr above 0."
             )
         check_images(images, smallest=2 * self.patch_size)
+        check_room(f"width = {self.width}", 144, self.width, self.width)
+        check_room(f"batch_size = {self.batch_size}", 6 * self.batch_size, self.patch_size, self.patch_size)
         self.mean_ = images.mean(dim=(0, 2, 3), keepdim=True)
         self.std_ = images.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)
         network, pictures = self.build_network().to(images), (images - self.mean_) / self.std_

@@ -24,9 +24,9 @@ def sliding(images: Tensor, side: int, stride: int) -> Tensor:
 
     Raises ValueError for patches larger than the images and a stride below 1.
     """
-    if not 1 <= side <= min(images.shape[-2:]) or stride < 1:
+    if images.ndim != 4 or not 1 <= side <= min(images.shape[-2:]) or stride < 1:
         raise ValueError(
-            f"side is {side}, stride {stride}, images are {tuple(images.shape[-2:])}: expected a patch that fits and a stride ≥ 1."
+            f"side is {side}, stride {stride}, images are {tuple(images.shape)}: expected (N,3,H,W), a patch that fits and a stride ≥ 1."
         )
     return images.unfold(2, side, stride).unfold(3, side, stride).permute(0, 2, 3, 1, 4, 5)
 
@@ -42,11 +42,15 @@ def distribute(
 
     Raises ValueError where so many patches of this side and stride do not lie in the size.
     """
-    rows, columns = scores.shape[-2:]
-    h, w = ((n - 1) * stride + side for n in (rows, columns))
-    if scores.ndim != 3 or h > size[0] or w > size[1]:
+    h, w = (
+        ((n - 1) * stride + side for n in scores.shape[-2:])
+        if scores.ndim == 3 and scores.numel()
+        else (0, 0)
+    )
+    fits = scores.is_floating_point() and 0 < h <= size[0] and 0 < w <= size[1] and min(side, stride) > 0
+    if not fits or (sigma is not None and not sigma > 0):
         raise ValueError(
-            f"scores of shape {tuple(scores.shape)} for patches of side {side} and stride {stride} need {h} × {w} pixels: expected (N,rows,columns) in {size}."
+            f"scores of shape {tuple(scores.shape)} for patches of side {side} and stride {stride} need {h} × {w} pixels, sigma is {sigma}: expected floats (N,rows,columns) in {size}, and sigma above 0."
         )
     line = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
     line = torch.ones_like(line) if sigma is None else torch.exp(-0.5 * (line / sigma) ** 2)

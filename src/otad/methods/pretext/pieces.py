@@ -59,6 +59,12 @@ def cut_paste_scar(
     check_pieces((0.1, 0.1), 1.0, jitter)
     h, w = image.shape[-2:]
     scale = max(h, w) / 256 if scale is None else scale
+    fits = all(0 < low <= high < 1e6 for low, high in (width, length))
+    if not (fits and 0 <= angle <= 180 and 0 < scale < 1e6):
+        raise ValueError(
+            f"width is {width}, length {length}, angle {angle}, scale {scale}: expected pixels above 0, ascending, degrees from 0 to 180, and a "
+            "scale above 0."
+        )
     high, wide = (
         min(max(1, round(scale * rng.uniform(*r))), side)
         for r, side in zip((width, length), (h, w), strict=True)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_room, checked
 from otad.features import check_images
 from otad.methods import Scores
 from otad.methods.reconstruction.perlin import paint_texture
@@ -69,6 +69,8 @@ class DRAEM:
             )
         check_images(self.sources, "sources")
         check_images(images, smallest=SMALLEST)
+        for name, width in {"width": self.width, "judge_width": self.judge_width}.items():
+            check_room(f"{name} = {width}", 9 * 8 * 16, width, width)
         sources = F.interpolate(
             self.sources.to(images), images.shape[-2:], mode="bilinear", antialias=True
         ).clamp(0, 1)

@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.checks import checked
+from otad.checks import check_room, checked
 from otad.methods.distillation.gnl import ALTER, SEVERITY
 from otad.methods.flows.differnet import turned
 from otad.methods.pretext.patches import check_picture
+
+MOST = 10
 
 
 @checked
@@ -32,9 +34,9 @@ def paint_texture(
     """
     check_picture(image, smallest=8)
     check_picture(source, "source")
-    if image.shape != source.shape or not 0 <= beta < 1 or cells < 0:
+    if image.shape != source.shape or not 0 <= beta < 1:
         raise ValueError(
-            f"image is {tuple(image.shape)}, source {tuple(source.shape)}, beta {beta}, cells {cells}: expected one size, a share in [0,1) and 0 or more."
+            f"image is {tuple(image.shape)}, source {tuple(source.shape)}, beta {beta}: expected one size and a share in [0,1)."
         )
     mask = cloud((image.shape[1], image.shape[2]), rng, cells).to(image.device)
     painted = overlaid(image, altered(source, rng), mask, float(rng.uniform(0, beta)))
@@ -49,6 +51,8 @@ def overlaid(image: Tensor, texture: Tensor, mask: Tensor, beta: float) -> Tenso
 @checked
 def cloud(size: tuple[int, int], rng: np.random.Generator, cells: int = 5) -> Tensor:
     """Draw a mask (H,W): Perlin noise above ½, of 2⁰ to 2^cells cells down and across, turned by up to 90°."""
+    if not 0 <= cells <= MOST:
+        raise ValueError(f"cells is {cells}: expected 0 to {MOST}, of which 2 to the power are cells.")
     counts = tuple(2 ** int(k) for k in rng.integers(0, cells + 1, 2))
     angles = torch.from_numpy(2 * math.pi * rng.random((counts[0] + 1, counts[1] + 1)))
     noise = perlin(angles, size)
@@ -70,6 +74,7 @@ def perlin(angles: Tensor, size: tuple[int, int]) -> Tensor:
         raise ValueError(
             f"angles have shape {tuple(angles.shape)}, size is {size}: expected floats (rows + 1, columns + 1) and sides of 1 or more."
         )
+    check_room("the noise", *size)
     places = [
         torch.arange(side, dtype=angles.dtype) * (n - 1) / side
         for side, n in zip(size, angles.shape, strict=True)
