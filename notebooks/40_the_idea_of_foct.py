@@ -418,6 +418,7 @@ ledger.say(
 # %% [markdown]
 # - A conditional plan satisfies one side at a time, so odd queries are paid for by nobody but themselves, which is what a score wants.
 # - Nothing in Equation 4 holds the sharpening back. What one gets depends on the steps, the rate and the scale of the features, not on an optimum.
+# - Page 45 shows what that means for the printed training, and what the public code does instead.
 #
 # ## Exercise
 #

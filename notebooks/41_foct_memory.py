@@ -36,7 +36,7 @@ BLUE, RED = plotting.COLORS[:2]
 
 # %% [markdown]
 # ## A stream of normal pictures
-# Turned scenes: the object is small and lies anywhere, as in the data for which the foreground was meant. The renderer knows where it is, in the shots and in the queries; a method sees the shots' masks alone.
+# The turned scenes of page 42: the object is small and lies anywhere, as in the data for which the foreground was meant. The renderer knows where it is, in the shots and in the queries; a method sees the shots' masks alone.
 
 # %%
 side = pick(scale, smoke=48, laptop=128)
@@ -211,6 +211,9 @@ def radius(points, chosen):
     return float(torch.cdist(points, chosen).min(1).values.max())
 
 
+# %% tags=["hide-input"]
+
+
 def stream(name, s):
     """A row: share of background, radius and pairs."""
     images, inside = pictures(name, s, 2 + n_queries)
@@ -233,6 +236,7 @@ def stream(name, s):
     return row
 
 
+# %%
 rows = [
     {"class": name, "seed": s} | stream(name, s)
     for name in CLASSES

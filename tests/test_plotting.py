@@ -8,6 +8,7 @@ import pytest
 
 from otad import ledger, plotting
 from otad.plotting import clouds, output
+from otad.plotting import pipeline as pipelines
 
 mpl.use("Agg")
 
@@ -315,3 +316,35 @@ def test_a_card_is_folded_and_refuses_a_line_with_a_cell_too_few(shown):
     assert "<td>a tenth</td>" in text
     with pytest.raises(ValueError, match=r"needs 3 cells set apart by ' \| '; see border"):
         plotting.card("patch | 9 | 3\nborder | a tenth", ("", "printed", "here"))
+
+
+def test_a_pipeline_leads_from_panel_to_panel(monkeypatch):
+    kept = []
+    monkeypatch.setattr(pipelines, "show", lambda fig, **told: kept.append((fig, told)))
+    drawn = []
+    pipelines.pipeline(
+        {
+            "first": {"input": np.zeros((3, 5, 7)), "code": np.array([1.0, -2.0, 0.5]), "own": drawn.append},
+            "second": {"map": np.zeros((5, 7)), "mask": np.ones((5, 7), dtype=bool)},
+        },
+        alt="two rows",
+        shows=["benchmark Figure 2"],
+        loose=["mask"],
+    )
+    ((fig, told),) = kept
+    assert told == {"alt": "two rows", "shows": ["benchmark Figure 2"]}
+    axes = fig.axes
+    assert [ax.get_title() for ax in axes] == ["input", "code", "own", "map", "mask", ""]
+    assert [len(ax.texts) for ax in axes] == [0, 1, 1, 0, 0, 0]  # an arrow leads to the panel that has it
+    assert axes[0].images[0].get_array().shape == (5, 7, 3)
+    assert [bar.get_height() for bar in axes[1].patches] == [1, -2, 0.5]
+    assert drawn == [axes[2]]
+    assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["first", "second"]
+    assert not axes[5].axison
+    plt.close(fig)
+
+
+@pytest.mark.parametrize("rows", [{}, {"a": {}}, {"a": {str(k): np.zeros((2, 2)) for k in range(6)}}])
+def test_a_pipeline_of_nothing_or_too_much_is_refused(rows):
+    with pytest.raises(ValueError, match="expected 1 to 5 each"):
+        pipelines.pipeline(rows, alt="none")

@@ -12,6 +12,7 @@ from otad.scale import device, pick
 from otad.studies import Cell, Row, Study, foct_learnt
 from otad.studies import few_shot as shared
 from otad.studies import foct_results as results
+from otad.studies.arenas import categories
 from otad.studies.few_shot import FIRST_SEED, HELD_OUT
 
 SHOTS = 2
@@ -33,8 +34,9 @@ PRINTED = {"alpha": 0.1, "beta": 0.075, "k_foreground": 10, "k_background": 40, 
 
 def classes(scale: str) -> list[Cell]:
     """Return the classes whose products are sparse, each with its arena: turned scenes, or at paper scale MPDD."""
-    arena = pick(scale, smoke="turned", laptop="turned", paper="mpdd")
-    return [{"arena": arena, "class": name} for name in shared.arenas(scale)[arena]]
+    if scale == "paper":
+        return [{"arena": "mpdd", "class": name} for name in categories("mpdd")]
+    return [{"arena": "turned", "class": name} for name in shared.arenas(scale)["turned"]]
 
 
 def n_seeds(scale: str) -> int:

@@ -175,6 +175,18 @@ def test_what_raises_in_a_stream_leaves_the_memory_of_before():
     assert method.episode_ is before
 
 
+def test_a_query_of_another_size_and_an_empty_foreground_leave_the_memory_of_before():
+    method = FOCT(net, navigator=beta_one).fit(SHOTS, MASKS)
+    method.stream(QUERIES[:2])
+    before = method.semantic_, method.foreground_, method.start_, method.episode_
+    with pytest.raises(ValueError, match=r"images are \(24, 16\), the shots were \(16, 24\): resize them"):
+        method.stream(rand(1, 3, 24, 16))
+    with pytest.raises(ValueError, match="the foreground is empty"):
+        method.fit(SHOTS, MASKS & False)
+    after = method.semantic_, method.foreground_, method.start_, method.episode_
+    assert all(x is y for x, y in zip(before, after, strict=True))
+
+
 def test_the_same_seed_and_stream_give_the_same_bytes():
     runs = [
         FOCT(net, navigator=cheap, steps=4, pairs=(5, 6), warm=True, support_steps=3, memory="after", seed=s)

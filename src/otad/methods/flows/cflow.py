@@ -14,7 +14,7 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from otad.checks import checked
 from otad.features import check_images, feature_maps
@@ -33,7 +33,7 @@ class CFlow:
     blocks   : couplings a scale. positions : size of the encoding of a place, a multiple of 4. clamp : of the couplings.
     epochs, lr, fibres : of Adam, and how many vectors make a step; None of `steps` = all vectors of all pictures once an epoch.
 
-    flows_ : one a map; top_ : the largest log density a channel that a training vector has, one a map; losses_ : the mean of every epoch.
+    channels_, flows_ : one a map; top_ : the largest log density a channel that a training vector has, one a map; losses_ : the mean of every epoch.
     """
 
     backbone: Callable[[Tensor], Sequence[Tensor]]
@@ -45,7 +45,8 @@ class CFlow:
     fibres: int = 256
     steps: int | None = None
     seed: int = 0
-    flows_: list[Flow] | None = field(default=None, init=False, repr=False)
+    channels_: list[int] = field(default_factory=list, init=False, repr=False)
+    flows_: nn.ModuleList | None = field(default=None, init=False, repr=False)
     top_: list[float] = field(default_factory=list, init=False, repr=False)
     losses_: list[float] = field(default_factory=list, init=False, repr=False)
 
@@ -68,7 +69,8 @@ class CFlow:
         with torch.no_grad():
             parts = [feature_maps(self.backbone, part) for part in images.split(16)]
         maps = [torch.cat(scale) for scale in zip(*parts, strict=True)]
-        self.flows_ = self._built([m.shape[1] for m in maps], images)
+        self.channels_ = [m.shape[1] for m in maps]
+        self.flows_ = self.build_flows().to(images)
         self._train(maps)
         self.top_ = [
             float(max(densities(flow, m[i : i + 1], self.positions).max() for i in range(len(m))))
@@ -76,21 +78,21 @@ class CFlow:
         ]
         return self
 
-    def _built(self, channels: Sequence[int], like: Tensor) -> list[Flow]:
-        """Draw the flows from the seed."""
+    def build_flows(self) -> nn.ModuleList:
+        """Draw the flows from the seed, one a map of as many channels as were seen."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return [
+            return nn.ModuleList(
                 Flow(
                     AllInOne(c, linear(), self.clamp, self.positions, self.seed + 1000 * k + step)
                     for step in range(self.blocks)
-                ).to(like)
-                for k, c in enumerate(channels)
-            ]
+                )
+                for k, c in enumerate(self.channels_)
+            )
 
     def _train(self, maps: list[Tensor]) -> None:
         assert self.flows_ is not None
-        optimiser = torch.optim.Adam([p for flow in self.flows_ for p in flow.parameters()], lr=self.lr)
+        optimiser = torch.optim.Adam(self.flows_.parameters(), lr=self.lr)
         plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
         generator, self.losses_ = torch.Generator().manual_seed(self.seed), []
         for epoch in range(1, self.epochs + 1):
@@ -131,7 +133,7 @@ class CFlow:
 
 
 @torch.no_grad()
-def densities(flow: Flow, maps: Tensor, positions: int) -> Tensor:
+def densities(flow: nn.Module, maps: Tensor, positions: int) -> Tensor:
     """Return the log density a channel of every place of maps (N,C,h,w): (N,h,w) (Eq. 6)."""
     n, c, h, w = maps.shape
     places = positional_encoding(positions, h, w).to(maps).flatten(1).T.repeat(n, 1)

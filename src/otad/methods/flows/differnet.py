@@ -34,7 +34,7 @@ class DifferNet:
     views    : angles a picture in training (drawn) and when it is judged (evenly spread, `test_views`).
     epochs, lr, batch_size : of Adam. sigma : of the gradient map's smoothing, in image pixels; None = none.
 
-    flow_, mean_, std_ : the flow and what standardises its input; losses_ : the mean of every epoch, the last one counts.
+    mean_, std_, flow_ : what standardises the flow's input, and the flow; losses_ : the mean of every epoch, the last one counts.
     """
 
     backbone: Callable[[Tensor], Sequence[Tensor]]
@@ -49,9 +49,9 @@ class DifferNet:
     batch_size: int = 96
     sigma: float | None = 3.0
     seed: int = 0
-    flow_: Flow | None = field(default=None, init=False, repr=False)
     mean_: Tensor | None = field(default=None, init=False, repr=False)
     std_: Tensor | None = field(default=None, init=False, repr=False)
+    flow_: Flow | None = field(default=None, init=False, repr=False)
     losses_: list[float] = field(default_factory=list, init=False, repr=False)
 
     def fit(self, images: Tensor) -> Self:
@@ -91,13 +91,16 @@ class DifferNet:
             found.append(feature_maps(self.backbone, small)[-1].mean(dim=(2, 3)))
         return torch.cat(found, dim=1)
 
-    def _train(self, points: Tensor, generator: torch.Generator) -> None:
+    def build_flow(self) -> Flow:
+        """Draw the flow from the seed, for as many channels as were seen."""
+        assert self.mean_ is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             subnet = deep(self.hidden)
-            self.flow_ = Flow(
-                Glow(points.shape[1], subnet, self.clamp, self.seed + k) for k in range(self.blocks)
-            ).to(points)
+            return Flow(Glow(len(self.mean_), subnet, self.clamp, self.seed + k) for k in range(self.blocks))
+
+    def _train(self, points: Tensor, generator: torch.Generator) -> None:
+        self.flow_ = self.build_flow().to(points)
         optimiser = torch.optim.Adam(
             self.flow_.parameters(), lr=self.lr, betas=(0.8, 0.8), eps=1e-4, weight_decay=1e-5
         )

@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from otad.checks import checked
 from otad.features import check_images, feature_maps
@@ -34,7 +34,7 @@ class FastFlow:
     output   : "probability" is the paper's −exp(−½ mean z²), which saturates at 0 far from the training set; "energy" is ½ mean z², in
                the same order at a place, and never flat.
 
-    flows_, mean_, std_ : a map each; losses_ : the mean of every epoch; the last epoch counts.
+    mean_, std_, flows_ : a map each; losses_ : the mean of every epoch; the last epoch counts.
     """
 
     backbone: Callable[[Tensor], Sequence[Tensor]]
@@ -48,9 +48,9 @@ class FastFlow:
     batch_size: int = 32
     output: Literal["probability", "energy"] = "probability"
     seed: int = 0
-    flows_: list[Flow] | None = field(default=None, init=False, repr=False)
     mean_: list[Tensor] = field(default_factory=list, init=False, repr=False)
     std_: list[Tensor] = field(default_factory=list, init=False, repr=False)
+    flows_: nn.ModuleList | None = field(default=None, init=False, repr=False)
     losses_: list[float] = field(default_factory=list, init=False, repr=False)
 
     def fit(self, images: Tensor) -> Self:
@@ -68,16 +68,16 @@ class FastFlow:
         maps = [torch.cat(scale) for scale in zip(*parts, strict=True)]
         self.mean_ = [m.mean(dim=(0, 2, 3), keepdim=True) for m in maps]
         self.std_ = [m.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6) for m in maps]
-        self.flows_ = self._built([m.shape[1] for m in maps], images)
+        self.flows_ = self.build_flows().to(images)
         self._train([(m - mean) / std for m, mean, std in zip(maps, self.mean_, self.std_, strict=True)])
         return self
 
-    def _built(self, channels: Sequence[int], like: Tensor) -> list[Flow]:
-        """Draw the flows from the seed."""
-        found = []
+    def build_flows(self) -> nn.ModuleList:
+        """Draw the flows from the seed, one a map of as many channels as were seen."""
+        found = nn.ModuleList()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            for k, c in enumerate(channels):
+            for k, c in enumerate(mean.shape[1] for mean in self.mean_):
                 sizes = [1 if self.kernels == "one" or step % 2 else 3 for step in range(self.steps)]
                 blocks = [
                     AllInOne(
@@ -85,13 +85,12 @@ class FastFlow:
                     )
                     for step, size in enumerate(sizes)
                 ]
-                found.append(Flow(blocks).to(like))
+                found.append(Flow(blocks))
         return found
 
     def _train(self, maps: list[Tensor]) -> None:
         assert self.flows_ is not None
-        weights = [p for flow in self.flows_ for p in flow.parameters()]
-        optimiser = torch.optim.Adam(weights, lr=self.lr, weight_decay=self.weight_decay)
+        optimiser = torch.optim.Adam(self.flows_.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         generator, self.losses_ = torch.Generator().manual_seed(self.seed), []
         for epoch in range(1, self.epochs + 1):
             batches = torch.randperm(len(maps[0]), generator=generator).split(self.batch_size)
