@@ -36,7 +36,7 @@ PLANS = {
     "P-SVDD": Plan(
         tuple(
             {"patch_size": 32, "strides": (8, 4), "width": w, "lr": lr, "epochs": e, "crops": 10}
-            for w, e in ((8, 8), (16, 4))
+            for w, e in ((8, 8), (12, 5))
             for lr in (3e-4, 2e-3)
         ),
         chosen=0,
@@ -44,7 +44,7 @@ PLANS = {
     ),
     "CutPaste": Plan(
         tuple(
-            CROPS | {"hidden": h, "lr": lr, "epochs": 10, "steps": 20}
+            CROPS | {"hidden": h, "lr": lr, "epochs": 30, "steps": 20}
             for h in (128, 512)
             for lr in (0.003, 0.03)
         ),

@@ -86,7 +86,7 @@ BUILDS = {"Glance": glance, "DRAEM": draem, "DFR": dfr, "R-D": reverse_distillat
 FINE, COARSE = (4, 8, 16), (8, 16)
 PLANS = {
     "R-D": Plan(
-        tuple({"width": w, "lr": lr, "epochs": e} for w, e in ((24, 25), (48, 15)) for lr in (1e-3, 5e-3)),
+        tuple({"width": w, "lr": lr, "epochs": e} for w, e in ((24, 50), (48, 15)) for lr in (1e-3, 5e-3)),
         chosen=1,
         smoke={"width": 4, "epochs": 1},
     ),
@@ -97,9 +97,7 @@ PLANS = {
     ),
     "Glance": Plan(
         tuple(
-            {"strides": s, "lr": lr, "epochs": e}
-            for s, e in (((8, 16), 30), ((4, 8, 16), 8))
-            for lr in (1e-3, 4e-3)
+            {"strides": s, "lr": lr, "epochs": e} for s, e in ((COARSE, 20), (FINE, 5)) for lr in (1e-3, 4e-3)
         ),
         chosen=0,
         smoke={"strides": COARSE, "epochs": 1, "size": 8, "hidden": 8, "reach": 2},
