@@ -20,6 +20,7 @@ NO_DATA_SET = {
     "17_your_own_image": "a picture of yours",
     "20_the_scheme": "one drawn picture, and small drawn classes",
     "22_flows_opened": "points in a plane and drawn carpets",
+    "23_students_and_teachers": "drawn transistors",
     "24_defects_made_on_purpose": "solar cells, which the package carries, and a drawn bottle",
     "25_neighbours_and_gaussians": "drawn transistors, whose pose is an argument",
     "40_the_idea_of_foct": "points in a plane and three drawn bottles",
