@@ -142,7 +142,9 @@ best = table["structural"].astype(float)
 ledger.record("p23_means", means | {"best": float(best.max())}, tolerance=0.3)
 ledger.record("p23_who", str(best.idxmax()))
 areas = data.masks.float().mean((1, 2))
-areas = {sort: 100 * float(areas[w & data.labels].median()) for sort, w in sorts.items()}
+areas = {
+    sort: 100 * float(areas[w & data.labels].median()) for sort, w in sorts.items()
+}
 ledger.record("p23_areas", areas)
 
 # %% tags=["remove-input"]
@@ -161,7 +163,9 @@ taught, asked = teach(teacher, normal), teach(teacher, pictures)
 rebuilt = students["RD4AD"].student_(taught)[1]
 louder = [torch.cat([2 * s[..., : s.shape[-1] // 2], s[..., s.shape[-1] // 2 :]], -1) for s in rebuilt]  # fmt: skip
 losses = {"place by place": gap, "flattened": flattened_gap}
-values = {n: [float(f(taught, s)) for s in (rebuilt, louder)] for n, f in losses.items()}
+values = {
+    n: [float(f(taught, s)) for s in (rebuilt, louder)] for n, f in losses.items()
+}
 plotting.table(pd.DataFrame(values, index=["the student", "half of it doubled"]).T, caption="Two losses of one student, on normal pictures", formats="{:.4f}")  # fmt: skip
 ledger.record("p23_two_losses", values, tolerance=0.2)
 ledger.record("p23_unmoved", abs(values["place by place"][1] - values["place by place"][0]), below=1e-4)  # fmt: skip
@@ -180,11 +184,15 @@ seeds = range(seed, seed + pick(scale, smoke=2, laptop=3))
 rows = []
 for loss in ("places", "flattened"):
     for s in seeds:
-        method = ReverseDistillation(teacher, width=16, loss=loss, epochs=epochs, seed=s)
+        method = ReverseDistillation(
+            teacher, width=16, loss=loss, epochs=epochs, seed=s
+        )
         for epoch, (value, student) in enumerate(study.by_epoch(method, normal), 1):
             if epoch % 2 == 0:
                 row = study.judged(student, asked, data.masks, data.labels)
-                rows.append({"loss": loss, "seed": s, "epoch": epoch, "value": value} | row)
+                rows.append(
+                    {"loss": loss, "seed": s, "epoch": epoch, "value": value} | row
+                )
 runs = pd.DataFrame(rows)
 
 # %% tags=["hide-input"]
@@ -227,7 +235,9 @@ found = []
 for b in (1, 2, 4, 8, 16, 32):
     copies = [m[:1].expand(b, -1, -1, -1) for m in taught]
     learnt = [m.expand(b, -1, -1, -1) for m in twin(normal[:1])]
-    official, theirs = (float(f(copies, learnt)) for f in (pyramid_loss, anomalib_loss))
+    official, theirs = (
+        float(f(copies, learnt)) for f in (pyramid_loss, anomalib_loss)
+    )
     found.append({"B": b, "mean (paper's code)": official, "anomalib": theirs})
 found = pd.DataFrame(found).set_index("B")
 ratio = found["anomalib"] / found["mean (paper's code)"] / found.index
@@ -235,7 +245,9 @@ ratio = found["anomalib"] / found["mean (paper's code)"] / found.index
 # %% tags=["hide-input"]
 plotting.table(found.assign(ratio=found["anomalib"] / found["mean (paper's code)"]), caption="The loss of B copies of one picture", formats="{:.3f}")  # fmt: skip
 ledger.record("p23_ratio", float(ratio.mean()))
-ledger.record("p23_ratio_off", float((ratio - ratio.mean()).abs().max()), below=1e-4)
+ledger.record(
+    "p23_ratio_off", float((ratio - ratio.mean()).abs().max()), below=1e-4
+)
 
 # %% tags=["remove-input"]
 ledger.say("anomalib's loss is {p23_ratio:.2f} · B times the other: equal for a batch of two, sixteen times as large for the paper's 32. A rate belongs to a loss, and the 0.4 of the paper to its mean.")  # fmt: skip
@@ -284,7 +296,9 @@ ledger.say("What can a student not imitate? On drawn transistors, after short tr
 # %% tags=["hide-input"]
 t = torch.tensor([[3.0, 0], [0, 1]]).T.reshape(1, 2, 1, 2)
 s = torch.tensor([[3.0, 0], [1, 0]]).T.reshape(1, 2, 1, 2)
-ledger.record("p23_exercise", [float(gap([t], [s])), float(flattened_gap([t], [s]))])
+ledger.record(
+    "p23_exercise", [float(gap([t], [s])), float(flattened_gap([t], [s]))]
+)
 
 # %% tags=["remove-input"]
 ledger.say("Computed: {p23_exercise[0]:.2f} and {p23_exercise[1]:.2f}.")

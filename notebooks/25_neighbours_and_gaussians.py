@@ -53,7 +53,9 @@ side = pick(scale, smoke=64, laptop=96)
 counts = pick(scale, smoke=(12, 6, 1), laptop=(48, 24, 5))
 data = scenes.load("transistor", side, *counts, seed=seed)
 net = efficientnet_lite0(stages=(8, 16, 32), device=device())
-train, test = ([m.cpu() for m in stages_of(net, x)] for x in (data.train, data.test))
+train, test = (
+    [m.cpu() for m in stages_of(net, x)] for x in (data.train, data.test)
+)
 y, x = study.busiest(data.masks[data.labels], train[0].shape[-2:])
 here, asked = train[0][:, :, y, x], test[0][:, :, y, x]
 a, b = study.most_alike(here)
@@ -83,7 +85,10 @@ plotting.show(fig, alt=f"Two features of one place. {len(plane)} training pictur
 
 # %%
 every = study.distances(asked[shown].double(), here.double(), ridge=0.1)
-told = {"two channels": {k: v[shown] for k, v in three.items()}, "all channels": every}
+told = {
+    "two channels": {k: v[shown] for k, v in three.items()},
+    "all channels": every,
+}
 rows = {n: {k: 100 * image_auroc(v, data.labels[shown]) for k, v in d.items()} for n, d in told.items()}  # fmt: skip
 plotting.table(pd.DataFrame(rows).T, caption="AUROC (%) of three distances at this place: defects that cover it against good pictures", formats="{:.0f}")  # fmt: skip
 ledger.record("p25_place", rows, tolerance=0.1)
@@ -110,7 +115,9 @@ ledger.say("The two channels are correlated by {p25_alike:.2f}. On them Euclid's
 look = Remembering(efficientnet_lite0(stages=(8, 16), device=device()))
 normal, pictures = data.train.to(device()), data.test.to(device())
 ridges = pick(scale, smoke=(1e-2, 1e2), laptop=(1e-4, 1e-2, 1.0, 1e2, 1e4))
-padims = {e: PaDiM(look, epsilon=e, sigma=3.0, seed=seed).fit(normal) for e in ridges}
+padims = {
+    e: PaDiM(look, epsilon=e, sigma=3.0, seed=seed).fit(normal) for e in ridges
+}
 
 
 def both(scored):
@@ -150,10 +157,14 @@ ledger.say("Without a ridge the method refuses: *{p25_refused}*. Over the range 
 # %%
 leather = textures.load("leather", side, *counts, seed=seed)
 pooled = {"transistor": (train[2].mean((2, 3)), test[2].mean((2, 3)), data.labels)}
-deep = [stages_of(net, x)[2].mean((2, 3)).cpu() for x in (leather.train, leather.test)]
+deep = [
+    stages_of(net, x)[2].mean((2, 3)).cpu() for x in (leather.train, leather.test)
+]
 pooled["leather"] = (*deep, leather.labels)
 ks = pick(scale, smoke=(1, 5, 12), laptop=(1, 2, 5, 10, 20, 48))
-by_k = {name: study.by_neighbours(*three_of, ks) for name, three_of in pooled.items()}
+by_k = {
+    name: study.by_neighbours(*three_of, ks) for name, three_of in pooled.items()
+}
 
 # %% tags=["hide-input"]
 plotting.curves({"": {n: pd.DataFrame([v]) for n, v in by_k.items()}}, "k", "image AUROC (%)", log=True)  # fmt: skip
@@ -183,7 +194,9 @@ measured = pd.DataFrame({name: both(s) for name, s in scored.items()}).T
 d = fitted["PaDiM"].mean_.shape[1]
 kept = {
     "PaDiM": len(fitted["PaDiM"].mean_) * (d + d * (d + 1) // 2),
-    "SPADE": sum(m.numel() for m in [fitted["SPADE"].whole_, *fitted["SPADE"].maps_]),
+    "SPADE": sum(
+        m.numel() for m in [fitted["SPADE"].whole_, *fitted["SPADE"].maps_]
+    ),
     "PatchCore": fitted["PatchCore"].memory_.numel(),
 }
 measured["numbers kept, thousands"] = pd.Series(kept) / 1000
@@ -228,7 +241,9 @@ for name, how in runs.items():
         loss_of[name, epoch] = loss
         if epoch in (0, 1, 2, 3, 5, 8, 12) or epoch == how["epochs"]:
             row = study.judged(stage, train[1], test[1], data.labels)
-            panda[name, epoch] = row | {"contrast": row["bad"] / max(row["good"], 1e-12)}
+            panda[name, epoch] = row | {
+                "contrast": row["bad"] / max(row["good"], 1e-12)
+            }
 spent["PANDA, an epoch"] = (time.perf_counter() - started) / len(loss_of)
 
 # %% tags=["hide-input"]
@@ -270,7 +285,9 @@ for w in wander:
     for name, method in rivals.items():
         started = time.perf_counter()
         tops = method.fit(scene.train.to(device())).score(scene.test.to(device()))
-        spent[name if name == "FYD" else f"{name}, 64 px"] = time.perf_counter() - started
+        spent[name if name == "FYD" else f"{name}, 64 px"] = (
+            time.perf_counter() - started
+        )
         pose[name, w] = 100 * image_auroc(tops.image_scores.cpu(), scene.labels)
     fyd_loss[w] = rivals["FYD"].losses_
 

@@ -133,7 +133,7 @@ def _read(path: Path, device: str | torch.device) -> tuple[dict[str, Any], dict[
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = json.loads((file.metadata() or {}).get("otad", "null"))
-            tensors = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            tensors = {name: file.get_tensor(name).clone().to(device) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read ({error}): expected a whole file of otad.methods.save."
