@@ -47,7 +47,7 @@ def test_three_flows_have_autograd_s_determinant_and_a_wrong_one_is_found():
         assert off < 1e-9
         assert left < 1e-9
     run, undo, x = flows["maps"]
-    assert abs(float(run(x)[1])) > 1e-3
+    assert abs(run(x)[1].item()) > 1e-3
     off, left = opened.against_autograd(lambda x: (run(x)[0], 0 * run(x)[1]), lambda z: z, x)
     assert off > 1e-3
     assert left > 1e-3
