@@ -1,3 +1,4 @@
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -8,6 +9,9 @@ from otad.publish import pages
 from otad.publish.execute import execute
 
 from .forked import PLAIN, kernel_spec, server
+
+# Two pages run beside the tests all the time: threads of a test would wait for each other, spinning. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser):
