@@ -6,24 +6,15 @@ import torch
 from torch import nn
 
 from otad.data.packaged import solar
-from otad.features.pretrained import Backbone, efficientnet_lite0
+from otad.features.pretrained import efficientnet_lite0
 from otad.methods.distillation.gnl import ALTER, GNL, OPERATIONS, Student, augmix, efdm, gap, teach
 from otad.metrics import image_auroc, pixel_auroc
+
+from .networks import tiny
 
 
 def rand(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def tiny(strides=(2, 4, 8)):
-    """Three stages with weights drawn from a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        stages = {}
-        for stride, c_in, c_out in ((2, 3, 5), (4, 5, 6), (8, 6, 7)):
-            conv = nn.Conv2d(c_in, c_out, 3, 2, 1, bias=False)
-            stages[stride] = nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.LeakyReLU(0.1))
-        return Backbone("tiny", "random", stages, strides, (0.5,) * 3, (0.25,) * 3)
 
 
 def detector(**changes):
