@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from otad.checks import as_array, as_tensor, check_images, check_room, checked
+from otad.checks import as_array, as_tensor, check_images, check_numbers, check_room, checked
 
 
 class Named(Protocol):
@@ -169,3 +171,19 @@ def test_images_of_any_float_type():
         check_images(torch.rand(1, 3, 4, 5).to(dtype), smallest=4)
     with pytest.raises(ValueError, match="sides of at least 5 pixels"):
         check_images(torch.rand(1, 3, 4, 5), smallest=5)
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [
+        ("[1,inf)", (1, 7, 1e9), (0, -1, float("inf"), float("nan"))),
+        ("(0,1]", (0.1, 1.0), (0, 1.1, float("nan"))),
+        ("[0,1)", (0, 0.9), (-0.1, 1.0)),
+    ],
+)
+def test_a_number_outside_its_interval_is_named(interval, inside, outside):
+    for value in (*inside, None):
+        check_numbers(SimpleNamespace(lr=value), interval, "lr")
+    for value in outside:
+        with pytest.raises(ValueError, match=f"^lr is {value}: expected a number in {re.escape(interval)}"):
+            check_numbers(SimpleNamespace(k=inside[0], lr=value), interval, "k", "lr")

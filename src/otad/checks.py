@@ -157,6 +157,19 @@ def check_room(what: str, *sides: int) -> None:
         )
 
 
+def check_numbers(of: Any, interval: str, *names: str) -> None:
+    """Refuse attributes outside an interval, as "[1,inf)" or "(0,1]"; the message names the first. None passes, NaN does not."""
+    low, high = map(float, interval[1:-1].split(","))
+    for name in names:
+        value = getattr(of, name)
+        if value is None:
+            continue
+        above = value >= low if interval[0] == "[" else value > low
+        below = value <= high if interval[-1] == "]" else value < high
+        if not (above and below):
+            raise ValueError(f"{name} is {value}: expected a number in {interval}.")
+
+
 # Images ---------------------------------------------------------------------------------------------------
 
 

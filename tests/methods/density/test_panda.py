@@ -172,7 +172,7 @@ def test_it_is_saved_and_loaded_to_the_bit(tmp_path):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         PANDA(network()).score(images(1))
-    with pytest.raises(ValueError, match="k 0"):
+    with pytest.raises(ValueError, match="k is 0"):
         PANDA(network(), k=0).fit(images(2))
     with pytest.raises(ValueError, match="loss is .* in epoch"):
         PANDA(network(), epochs=5, lr=1e30, clip=None).fit(images(4))

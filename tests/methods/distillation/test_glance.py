@@ -125,9 +125,9 @@ def test_what_was_learnt_is_saved_and_loaded_to_the_bit(tmp_path):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         Glance(backbone()).score(pictures(1))
-    with pytest.raises(ValueError, match="hole 3, reach 3"):
+    with pytest.raises(ValueError, match="hole is 3, reach 3"):
         Glance(backbone(), hole=3).fit(pictures(2))
-    with pytest.raises(ValueError, match="lambda_s 2"):
+    with pytest.raises(ValueError, match="lambda_s is 2"):
         Glance(backbone(), lambda_s=2.0).fit(pictures(2))
     with pytest.raises(ValueError, match="loss is .* in epoch"):
         Glance(backbone(), **{**small, "lr": 1e30}).fit(pictures(4))

@@ -119,7 +119,7 @@ def test_bad_input_is_refused():
         KDAD(tiny()).score(pictures(1))
     with pytest.raises(ValueError, match="judged is 0"):
         KDAD(tiny(), judged=0).fit(pictures(2))
-    with pytest.raises(ValueError, match="lam -1"):
+    with pytest.raises(ValueError, match="lam is -1"):
         KDAD(tiny(), lam=-1.0).fit(pictures(2))
     with pytest.raises(ValueError, match="multiples of 8"):
         KDAD(tiny()).fit(pictures(2, size=(25, 40)))

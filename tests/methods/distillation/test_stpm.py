@@ -86,7 +86,7 @@ def test_bad_input_is_refused():
         STPM(tiny()).score(pictures(1))
     with pytest.raises(ValueError, match="epochs is 0"):
         STPM(tiny(), epochs=0).fit(pictures(2))
-    with pytest.raises(ValueError, match="momentum 1.5"):
+    with pytest.raises(ValueError, match="momentum is 1.5"):
         STPM(tiny(), momentum=1.5).fit(pictures(2))
     with pytest.raises(ValueError, match="loss is .* in epoch"):
         STPM(tiny(), **{**small, "lr": 1e30}).fit(pictures(4))

@@ -124,7 +124,7 @@ def test_what_was_learnt_is_saved_and_loaded_to_the_bit(tmp_path):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         UniAD(backbone()).score(pictures(1))
-    with pytest.raises(ValueError, match="dropout 1"):
+    with pytest.raises(ValueError, match="dropout is 1"):
         UniAD(backbone(), dropout=1.0).fit(pictures(2))
     with pytest.raises(ValueError, match=r"size is \(6,\)"):
         UniAD(backbone(), size=(6,)).fit(pictures(2))

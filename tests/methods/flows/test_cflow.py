@@ -67,7 +67,7 @@ def test_steps_cut_an_epoch_short_and_the_seed_decides():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         CFlow(net).score(images(1))
-    with pytest.raises(ValueError, match="positions 6"):
+    with pytest.raises(ValueError, match="positions is 6"):
         CFlow(net, positions=6).fit(images(2))
     with pytest.raises(ValueError, match="multiple of 4"):
         positional_encoding(6, 2, 3)

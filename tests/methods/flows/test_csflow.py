@@ -152,7 +152,7 @@ def test_what_was_learnt_is_saved_and_loaded_to_the_bit(tmp_path):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         CSFlow(net).score(images(1))
-    with pytest.raises(ValueError, match="blocks 0"):
+    with pytest.raises(ValueError, match="blocks is 0"):
         CSFlow(net, blocks=0).fit(images(2))
     with pytest.raises(ValueError, match="multiples of 4 times"):
         CSFlow(net, **small).fit(images(2, size=(36, 48)))

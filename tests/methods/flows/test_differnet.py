@@ -63,7 +63,7 @@ def test_the_same_seed_learns_the_same_and_pictures_stand_alone():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         DifferNet(net).score(images(1))
-    with pytest.raises(ValueError, match="views 0"):
+    with pytest.raises(ValueError, match="views is 0"):
         DifferNet(net, views=0).fit(images(2))
     with pytest.raises(ValueError, match="loss is .* in epoch"):
         DifferNet(net, **{**small, "lr": 1e30}).fit(images(4, size=(32, 32)))

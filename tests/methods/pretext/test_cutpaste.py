@@ -153,7 +153,7 @@ def test_the_paper_s_network_takes_pictures_and_crops():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         CutPaste(network()).score(images(1))
-    with pytest.raises(ValueError, match="steps 0"):
+    with pytest.raises(ValueError, match="steps is 0"):
         CutPaste(network(), steps=0).fit(images(2))
     with pytest.raises(ValueError, match=r"area is \(0.3, 0.1\)"):
         CutPaste(network(), area=(0.3, 0.1)).fit(images(2))

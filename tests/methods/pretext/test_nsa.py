@@ -73,7 +73,7 @@ def test_the_paper_s_network_paints_at_the_picture_s_size():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         NSA(network()).score(images(1))
-    with pytest.raises(ValueError, match="views 0"):
+    with pytest.raises(ValueError, match="views is 0"):
         NSA(network(), views=0).fit(images(2))
     with pytest.raises(ValueError, match="bounds are"):
         NSA(network(), bounds=((0.5, 0.2), (0.1, 0.2))).fit(images(2))

@@ -124,9 +124,9 @@ def test_what_was_learnt_is_saved_and_loaded_to_the_bit(tmp_path):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         DFR(net).score(images(1))
-    with pytest.raises(ValueError, match="share 1.5"):
+    with pytest.raises(ValueError, match="share is 1.5"):
         DFR(net, share=1.5).fit(images(2))
-    with pytest.raises(ValueError, match="latent -1"):
+    with pytest.raises(ValueError, match="latent is -1"):
         DFR(net, latent=-1).fit(images(2))
     with pytest.raises(ValueError, match="sides of at least 64"):
         DFR(net, patch_size=64).fit(images(2))

@@ -120,7 +120,7 @@ def test_it_is_saved_and_loaded_to_the_bit(tmp_path):
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="call fit"):
         DRAEM(SOURCES).score(images(1))
-    with pytest.raises(ValueError, match="share 0.0"):
+    with pytest.raises(ValueError, match="share is 0.0"):
         DRAEM(SOURCES, share=0.0).fit(images(2))
     with pytest.raises(ValueError, match="sources: expected an RGB tensor"):
         DRAEM(SOURCES[0]).fit(images(2))

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -64,17 +64,11 @@ class FYD:
         Raises ValueError for bad or too few images, settings out of range and a loss that is not finite.
         """
         check_images(images)
-        if (
-            len(images) < 2
-            or self.epochs < 0
-            or self.batch_size < 2
-            or not self.lr > 0
-            or not self.coarse >= 0
-        ):
-            raise ValueError(
-                f"{len(images)} images, epochs {self.epochs}, batch_size {self.batch_size}, lr {self.lr}, coarse {self.coarse}: expected two "
-                "or more, epochs ≥ 0, lr above 0 and coarse ≥ 0."
-            )
+        check_numbers(self, "[0,inf)", "epochs", "coarse")
+        check_numbers(self, "[2,inf)", "batch_size")
+        check_numbers(self, "(0,inf)", "lr")
+        if len(images) < 2:
+            raise ValueError(f"{len(images)} images: expected two or more.")
         network = self.build_network().to(images).train()
         weights = [p for p in network.parameters() if p.requires_grad]
         optimiser = torch.optim.Adam(weights, lr=self.lr)

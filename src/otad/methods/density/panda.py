@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -67,14 +67,9 @@ class PANDA:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        counts = (self.trained, self.k, self.batch_size, self.neighbours)
-        fits = self.epochs >= 0 and self.lr > 0 and min(self.momentum, self.weight_decay) >= 0
-        if min(counts) < 1 or not fits or not (self.clip is None or self.clip > 0):
-            raise ValueError(
-                f"trained is {self.trained}, k {self.k}, batch_size {self.batch_size}, neighbours {self.neighbours}, epochs {self.epochs}, "
-                f"lr {self.lr}, momentum {self.momentum}, weight_decay {self.weight_decay}, clip {self.clip}: expected 1 or more, epochs ≥ 0, lr "
-                "above 0, no negative momentum or decay, and a clip above 0 or None."
-            )
+        check_numbers(self, "[1,inf)", "trained", "k", "batch_size", "neighbours")
+        check_numbers(self, "(0,inf)", "lr", "clip")
+        check_numbers(self, "[0,inf)", "epochs", "momentum", "weight_decay")
         check_images(images)
         network = self.build_network()
         self.centre_ = pooled(network, images).mean(dim=0)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.maps import smooth
@@ -66,13 +66,11 @@ class Glance:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        numbers = (self.size, self.hidden, self.views, self.epochs, self.batch_size)
-        if min(numbers) < 1 or not (0 <= self.hole < self.reach and self.lr > 0 and 0 <= self.lambda_s <= 1):
-            raise ValueError(
-                f"size is {self.size}, hidden {self.hidden}, views {self.views}, epochs {self.epochs}, batch_size {self.batch_size}, hole "
-                f"{self.hole}, reach {self.reach}, lr {self.lr}, lambda_s {self.lambda_s}: expected 1 or more, 0 ≤ hole < reach, lr above 0, "
-                "and lambda_s in [0,1]."
-            )
+        check_numbers(self, "[1,inf)", "size", "hidden", "views", "epochs", "batch_size")
+        check_numbers(self, "(0,inf)", "lr")
+        check_numbers(self, "[0,1]", "lambda_s")
+        if not 0 <= self.hole < self.reach:
+            raise ValueError(f"hole is {self.hole}, reach {self.reach}: expected 0 ≤ hole < reach.")
         check_images(images)
         generator = torch.Generator().manual_seed(self.seed)
         maps = torch.cat([self.features(image) for image in images.split(1)])

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -63,13 +63,9 @@ class KDAD:
 
         Raises ValueError for bad or no images, settings out of range, sides that cannot be halved and a loss that is not finite.
         """
-        if min(self.judged, self.hidden, self.epochs, self.batch_size) < 1 or not (
-            self.lam >= 0 and self.lr > 0
-        ):
-            raise ValueError(
-                f"judged is {self.judged}, hidden {self.hidden}, epochs {self.epochs}, batch_size {self.batch_size}, lam {self.lam}, lr "
-                f"{self.lr}: expected 1 or more, lam of 0 or more, and lr above 0."
-            )
+        check_numbers(self, "[1,inf)", "judged", "hidden", "epochs", "batch_size")
+        check_numbers(self, "[0,inf)", "lam")
+        check_numbers(self, "(0,inf)", "lr")
         self._check(images)
         taught = teach(self.backbone, images)
         self.signed_ = any(bool(m.min() < 0) for m in taught)

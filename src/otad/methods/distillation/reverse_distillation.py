@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -55,10 +55,8 @@ class ReverseDistillation:
 
     def __post_init__(self) -> None:
         """Refuse settings without meaning and stages that no student can be built for."""
-        if min(self.epochs, self.batch_size, self.width or 1) < 1 or not self.lr > 0:
-            raise ValueError(
-                f"epochs is {self.epochs}, batch_size {self.batch_size}, width {self.width}, lr {self.lr}: expected 1 or more, and lr above 0."
-            )
+        check_numbers(self, "[1,inf)", "epochs", "batch_size", "width")
+        check_numbers(self, "(0,inf)", "lr")
         if self.loss not in ("places", "flattened") or self.combine not in ("add", "multiply"):
             raise ValueError(
                 f"loss is {self.loss!r}, combine {self.combine!r}: expected 'places' or 'flattened', 'add' or 'multiply'."

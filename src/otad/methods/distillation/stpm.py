@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -55,13 +55,10 @@ class STPM:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        if min(self.epochs, self.batch_size) < 1 or not (
-            self.lr > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0
-        ):
-            raise ValueError(
-                f"epochs is {self.epochs}, batch_size {self.batch_size}, lr {self.lr}, momentum {self.momentum}, weight_decay "
-                f"{self.weight_decay}: expected 1 or more, lr above 0, momentum in [0,1), and no decay below 0."
-            )
+        check_numbers(self, "[1,inf)", "epochs", "batch_size")
+        check_numbers(self, "(0,inf)", "lr")
+        check_numbers(self, "[0,1)", "momentum")
+        check_numbers(self, "[0,inf)", "weight_decay")
         check_images(images)
         taught, student = teach(self.backbone, images), self.build_student()
         student.requires_grad_(True).train()

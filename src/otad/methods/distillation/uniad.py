@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.training import descend
@@ -65,13 +65,10 @@ class UniAD:
 
         Raises ValueError for bad or no images, settings out of range, a window as large as the map, and a loss that is not finite.
         """
-        if min(self.epochs, self.batch_size, self.pool) < 1 or not (
-            self.lr > 0 and self.jitter >= 0 and 0 <= self.dropout < 1
-        ):
-            raise ValueError(
-                f"epochs is {self.epochs}, batch_size {self.batch_size}, pool {self.pool}, lr {self.lr}, jitter {self.jitter}, dropout "
-                f"{self.dropout}: expected 1 or more, lr above 0, no jitter below 0, and dropout in [0,1)."
-            )
+        check_numbers(self, "[1,inf)", "epochs", "batch_size", "pool")
+        check_numbers(self, "(0,inf)", "lr")
+        check_numbers(self, "[0,inf)", "jitter")
+        check_numbers(self, "[0,1)", "dropout")
         if len(self.size) != 2 or min(self.size) < 2:
             raise ValueError(f"size is {tuple(self.size)}: expected (h,w), 2 or more each.")
         check_images(images)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import check_room, checked
+from otad.checks import check_numbers, check_room, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.distillation.gnl import gap
@@ -61,20 +61,15 @@ class ViTAD:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        if (
-            min(self.heads, self.depth, self.stages, self.epochs, self.batch_size) < 1
-            or self.width < 4
-            or self.width % 4
-            or self.width % self.heads
-            or self.depth % self.stages
-            or not self.lr > 0
-            or self.loss not in ("cosine", "flattened", "squared")
-        ):
+        check_numbers(self, "[1,inf)", "heads", "depth", "stages", "epochs", "batch_size")
+        check_numbers(self, "(0,inf)", "lr")
+        if self.width < 4 or self.width % 4 or self.width % self.heads or self.depth % self.stages:
             raise ValueError(
-                f"loss is {self.loss!r}, width {self.width}, heads {self.heads}, depth {self.depth}, stages {self.stages}, epochs {self.epochs}, batch_size "
-                f"{self.batch_size}, lr {self.lr}: expected 1 or more, lr above 0, a width that is a multiple of 4 and of heads, and a depth that "
-                "is one of stages; loss cosine, flattened or squared."
+                f"width is {self.width}, heads {self.heads}, depth {self.depth}, stages {self.stages}: expected a width that is a multiple "
+                "of 4 and of heads, and a depth that is one of stages."
             )
+        if self.loss not in ("cosine", "flattened", "squared"):
+            raise ValueError(f"loss is {self.loss!r}: expected cosine, flattened or squared.")
         check_images(images)
         check_room(f"width = {self.width}", 12 * self.depth, self.width, self.width)
         parts = [self._seen(few) for few in images.split(1)]

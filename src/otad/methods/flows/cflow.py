@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.flows.couplings import AllInOne, Flow, linear
@@ -55,16 +55,10 @@ class CFlow:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        if (
-            min(self.blocks, self.epochs, self.fibres) < 1
-            or not self.lr > 0
-            or self.positions < 4
-            or self.positions % 4
-        ):
-            raise ValueError(
-                f"blocks is {self.blocks}, epochs {self.epochs}, fibres {self.fibres}, lr {self.lr}, positions {self.positions}: "
-                "expected 1 or more, lr above 0, and a multiple of 4."
-            )
+        check_numbers(self, "[1,inf)", "blocks", "epochs", "fibres")
+        check_numbers(self, "(0,inf)", "lr")
+        if self.positions < 4 or self.positions % 4:
+            raise ValueError(f"positions is {self.positions}: expected a multiple of 4.")
         check_images(images)
         with torch.no_grad():
             parts = [feature_maps(self.backbone, part) for part in images.split(16)]

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.flows.cross_scale import CrossFlow, CrossGlow
@@ -58,11 +58,8 @@ class CSFlow:
 
         Raises ValueError for bad or no images, settings out of range, maps that do not halve and a loss that is not finite.
         """
-        if min(self.scales, self.hidden, self.blocks, self.epochs, self.batch_size) < 1 or not self.lr > 0:
-            raise ValueError(
-                f"scales is {self.scales}, hidden {self.hidden}, blocks {self.blocks}, epochs {self.epochs}, batch_size {self.batch_size}, "
-                f"lr {self.lr}: expected 1 or more, and lr above 0."
-            )
+        check_numbers(self, "[1,inf)", "scales", "hidden", "blocks", "epochs", "batch_size")
+        check_numbers(self, "(0,inf)", "lr")
         check_images(images)
         with torch.no_grad():
             parts = [self.features(part) for part in images.split(16)]

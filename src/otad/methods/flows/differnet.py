@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.flows.couplings import Flow, Glow, Subnet
@@ -59,14 +59,8 @@ class DifferNet:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        if (
-            min(self.blocks, self.hidden, self.views, self.test_views, self.epochs, self.batch_size) < 1
-            or not self.lr > 0
-        ):
-            raise ValueError(
-                f"blocks is {self.blocks}, hidden {self.hidden}, views {self.views} and {self.test_views}, epochs {self.epochs}, lr {self.lr}: "
-                "expected 1 or more, and lr above 0."
-            )
+        check_numbers(self, "[1,inf)", "blocks", "hidden", "views", "test_views", "epochs", "batch_size")
+        check_numbers(self, "(0,inf)", "lr")
         check_images(images)
         generator = torch.Generator().manual_seed(self.seed)
         angles = 2 * torch.pi * torch.rand(self.views, len(images), generator=generator)

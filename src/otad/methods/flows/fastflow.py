@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.flows.couplings import AllInOne, Flow, convolutions
@@ -58,10 +58,8 @@ class FastFlow:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        if self.steps < 1 or self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise ValueError(
-                f"steps is {self.steps}, epochs {self.epochs}, batch_size {self.batch_size}, lr {self.lr}: expected 1 or more, and lr above 0."
-            )
+        check_numbers(self, "[1,inf)", "steps", "epochs", "batch_size")
+        check_numbers(self, "(0,inf)", "lr")
         check_images(images)
         with torch.no_grad():
             parts = [feature_maps(self.backbone, part) for part in images.split(16)]

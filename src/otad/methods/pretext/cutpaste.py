@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import check_room, checked
+from otad.checks import check_numbers, check_room, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -77,13 +77,9 @@ class CutPaste:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        counts = (self.hidden, self.epochs, self.steps, self.batch_size, self.views, self.stride)
-        if min(counts) < 1 or not self.lr > 0 or not min(self.momentum, self.weight_decay) >= 0:
-            raise ValueError(
-                f"hidden is {self.hidden}, epochs {self.epochs}, steps {self.steps}, batch_size {self.batch_size}, views {self.views}, "
-                f"stride {self.stride}, lr {self.lr}, momentum {self.momentum}, weight_decay {self.weight_decay}: expected 1 or more, lr above 0, "
-                "and no negative momentum or decay."
-            )
+        check_numbers(self, "[1,inf)", "hidden", "epochs", "steps", "batch_size", "views", "stride")
+        check_numbers(self, "(0,inf)", "lr")
+        check_numbers(self, "[0,inf)", "momentum", "weight_decay")
         check_pieces(self.area, self.aspect, self.jitter)
         check_images(images, smallest=8)
         check_room(f"hidden = {self.hidden}", self.hidden, self.hidden)

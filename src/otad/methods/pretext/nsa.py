@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import check_room, checked
+from otad.checks import check_numbers, check_room, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -63,11 +63,8 @@ class NSA:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        if min(self.width, self.epochs, self.batch_size, self.views) < 1 or not self.lr > 0:
-            raise ValueError(
-                f"width is {self.width}, epochs {self.epochs}, batch_size {self.batch_size}, views {self.views}, lr {self.lr}: "
-                "expected 1 or more, and lr above 0."
-            )
+        check_numbers(self, "[1,inf)", "width", "epochs", "batch_size", "views")
+        check_numbers(self, "(0,inf)", "lr")
         check_blend(self.bounds, self.patches, self.resize, self.k, self.x0, self.background)
         check_images(images, smallest=2 * SMALLEST)
         check_room(f"width = {self.width}", 9, self.width, self.width)

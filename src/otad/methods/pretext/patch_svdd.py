@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.checks import check_room, checked
+from otad.checks import check_numbers, check_room, checked
 from otad.features import check_images
 from otad.methods import Scores
 from otad.methods.nearest import nearest
@@ -74,11 +74,11 @@ class PatchSVDD:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        counts = (*self.strides, self.dimension, self.width, self.epochs, self.crops, self.batch_size)
-        if min(counts) < 1 or self.patch_size % 16 or self.patch_size < 16 or not self.lr > 0:
+        check_numbers(self, "[1,inf)", "dimension", "width", "epochs", "crops", "batch_size")
+        check_numbers(self, "(0,inf)", "lr")
+        if min(self.strides) < 1 or self.patch_size % 16 or self.patch_size < 16:
             raise ValueError(
-                f"patch_size is {self.patch_size}, strides {self.strides}, dimension {self.dimension}, width {self.width}, epochs {self.epochs}, "
-                f"crops {self.crops}, batch_size {self.batch_size}, lr {self.lr}: expected a multiple of 16, 1 or more, and lr above 0."
+                f"patch_size is {self.patch_size}, strides {self.strides}: expected a multiple of 16, and 1 or more."
             )
         check_images(images, smallest=2 * self.patch_size)
         check_room(f"width = {self.width}", 144, self.width, self.width)

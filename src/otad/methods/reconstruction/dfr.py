@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
 from otad.methods.maps import smooth
@@ -59,13 +59,9 @@ class DFR:
 
         Raises ValueError for bad or no images, settings out of range and a loss that is not finite.
         """
-        if min(self.patch_size, self.epochs, self.batch_size, self.latent or 1) < 1 or not (
-            0 < self.share <= 1 and self.lr > 0
-        ):
-            raise ValueError(
-                f"patch_size is {self.patch_size}, latent {self.latent}, share {self.share}, epochs {self.epochs}, batch_size "
-                f"{self.batch_size}, lr {self.lr}: expected 1 or more, a share in (0,1], and lr above 0."
-            )
+        check_numbers(self, "[1,inf)", "patch_size", "epochs", "batch_size", "latent")
+        check_numbers(self, "(0,inf)", "lr")
+        check_numbers(self, "(0,1]", "share")
         check_images(images, smallest=self.patch_size)
         maps = torch.cat([self.features(image) for image in images.split(1)])
         points = maps.movedim(1, -1).flatten(0, 2)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import check_room, checked
+from otad.checks import check_numbers, check_room, checked
 from otad.features import check_images
 from otad.methods import Scores
 from otad.methods.reconstruction.perlin import paint_texture
@@ -58,15 +58,13 @@ class DRAEM:
 
         Raises ValueError for bad or no images or sources, settings out of range and a loss that is not finite.
         """
-        fits = (
-            0 <= self.beta < 1 and 0 < self.share <= 1 and self.lr > 0 and self.cells >= 0 and self.window % 2
-        )
-        if min(self.width, self.judge_width, self.epochs, self.batch_size, self.window) < 1 or not fits:
-            raise ValueError(
-                f"width is {self.width}, judge_width {self.judge_width}, epochs {self.epochs}, batch_size {self.batch_size}, lr {self.lr}, "
-                f"beta {self.beta}, cells {self.cells}, share {self.share}, window {self.window}: expected 1 or more, lr above 0, beta in "
-                "[0,1), cells ≥ 0, share in (0,1] and an odd window."
-            )
+        check_numbers(self, "[1,inf)", "width", "judge_width", "epochs", "batch_size", "window")
+        check_numbers(self, "(0,inf)", "lr")
+        check_numbers(self, "[0,1)", "beta")
+        check_numbers(self, "[0,inf)", "cells")
+        check_numbers(self, "(0,1]", "share")
+        if not self.window % 2:
+            raise ValueError(f"window is {self.window}: expected an odd number.")
         check_images(self.sources, "sources")
         check_images(images, smallest=SMALLEST)
         for name, width in {"width": self.width, "judge_width": self.judge_width}.items():
