@@ -227,12 +227,7 @@ if scale != "paper":
 # Each inequality sets FOCT against one rival, at one number of shots, on one stand-in; a split gives it one margin, the mean of the classes, in points. A point is about the step between neighbours in Table 1, and what a difference would have to exceed to matter.
 
 # %%
-RULE = {
-    "resampling": "a split draws shots, queries and their order; mean of the classes",
-    "unit": "points",
-    "smallest_effect": 1.0,
-    "effect_reason": "about the step between neighbours in Table 1",
-}
+RULE = shared.rule(1)
 ELSE = (
     ""
     if scale == "paper"

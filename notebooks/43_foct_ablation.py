@@ -211,12 +211,7 @@ for arena in ARENAS:
 # Turned scenes decide, as MPDD does in print. A split gives each inequality one margin, the mean of the classes, in points.
 
 # %%
-RULE = {
-    "resampling": "a split draws shots, queries and their order; mean of the classes",
-    "unit": "points",
-    "smallest_effect": 1.0,
-    "effect_reason": "about the step between neighbours in Table 3",
-}
+RULE = shared.rule(3)
 ELSE = (
     ""
     if scale == "paper"

@@ -187,12 +187,7 @@ ledger.say(
 # A split gives each inequality one margin, the mean of the classes, in points of AUROC, of images and of pixels.
 
 # %%
-RULE = {
-    "resampling": "a split draws shots, queries and their order; mean of the classes",
-    "unit": "points",
-    "smallest_effect": 1.0,
-    "effect_reason": "about the step between neighbours in Table 3",
-}
+RULE = shared.rule(3)
 ELSE = "" if scale == "paper" else " Turned scenes instead of MPDD, and the cheap navigator of page 40."  # fmt: skip
 
 

@@ -56,6 +56,16 @@ class Task:
     kinds: list[str]
 
 
+def rule(table: int) -> dict[str, Any]:
+    """Return what was fixed before the first split was run: what a split draws, and the smallest effect that would matter, in points."""
+    return {
+        "resampling": "a split draws shots, queries and their order; mean of the classes",
+        "unit": "points",
+        "smallest_effect": 1.0,
+        "effect_reason": f"about the step between neighbours in Table {table}",
+    }
+
+
 def arenas(scale: str) -> dict[str, tuple[str, ...]]:
     """Return arena to classes. Aligned and turned are the same scenes; at paper scale MVTec AD is the aligned one, MPDD the turned."""
     if scale == "paper":
