@@ -117,7 +117,7 @@ def test_a_page_has_at_most_five_hundred_lines():
 
 
 # Studies with cells of a tree that differed from its commit; none may join them, and one whose cells are computed again leaves.
-UNCLEAN = {"pradot_ablations", "pradot_results", "ttad_qualitative"}
+UNCLEAN = {"pradot_ablations", "ttad_qualitative"}
 
 
 def test_stored_rows_come_from_a_commit():
