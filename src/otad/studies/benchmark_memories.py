@@ -71,7 +71,7 @@ PLANS = {
             for clip, lrs in ((1e-3, (1e-2, 1e-1)), (None, (1e-3, 1e-2)))
             for lr in lrs
         ),
-        chosen=1,
+        chosen=2,
         smoke={"epochs": 1},
     ),
     "FYD": Plan(
