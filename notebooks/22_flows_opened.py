@@ -10,7 +10,7 @@
 # # Flows, opened
 #
 # Four of the benchmark's methods bend normal features into noise and ask what refuses to bend. This page takes them apart: one coupling, a density
-# on a plane, four pictures of one defect, and three habits of public code that change the result.
+# on a plane, four pictures of one defect, and three habits of public code that change the scores.
 #
 # *Benchmarking Unsupervised Anomaly Detection and Localization*, Section 2.2 (distribution estimators) with the four flows of its Tables 1 to 3: DifferNet, CFlow,
 # FastFlow, CS-Flow. The benchmark's claims about flows are about accuracy, time and size; they are judged where these are measured. None is judged here. Points and pictures are drawn,
@@ -327,7 +327,7 @@ ledger.say(
 
 # %% [markdown]
 # The other end is guarded. Without a clamp a network that sees something new may say $s = 50$, and the number becomes $e^{50}$ times as large; with it no coupling stretches by more than $e^2$ (FastFlow) or
-# $e^3$ (Glow; the factor 0.636 is $2/\pi$). The price: a flow of few couplings cannot spread a very narrow distribution.
+# $e^3$ (Glow; the code's factor 0.636 is $2/\pi$: $3 \cdot \frac2\pi \arctan(s/3)$, written above as 1.9 atan(s/3)). The price: a flow of few couplings cannot spread a very narrow distribution.
 #
 # ## Habit one: the company that a picture keeps
 #
@@ -406,7 +406,7 @@ ledger.say(
 # ## Habit three: the best epoch
 #
 # The unofficial code of FastFlow prints both: 97.2 % pixel AUROC after the last epoch, 98.3 % at the best one, and the paper's 98.1 % stands between. Which is best, only the labels of the test set can tell. Below FastFlow's flow of
-# one map learns small carpets, new ones for each seed, and after every epoch the test pictures are ranked. *Honest* chooses the epoch on one half of them and judges it on the other.
+# one map learns small carpets, new ones for each seed, and after every epoch the test pictures are ranked. An honest choice takes the epoch on one half of them and judges it on the other; bands are 95 % intervals over seeds.
 
 # %%
 runs = pick(scale, smoke=2, laptop=5)
@@ -469,7 +469,7 @@ plotting.table(pd.DataFrame(costs).T, f"{n_train} pictures of {side} pixels; Dif
 # %% tags=["remove-input"]
 ledger.say(
     "Is a flow's score the picture's own? On drawn carpets the same trained CFlow has an image AUROC between {p22_company[in eights][image AUROC, least]:.1f} and {p22_company[in eights][image, most]:.1f} % depending on which eight "
-    "pictures are judged together, as public code does it; and the best epoch flatters FastFlow's flow by {p22_best[mean]:.1f} points over the last.",
+    "pictures are judged together, as public code does it; and each seed's own best epoch lies {p22_best[mean]:.1f} points above its last, for FastFlow's flow: it cannot lie below.",
     short=True,
 )
 
@@ -477,7 +477,7 @@ ledger.say(
 # - A coupling is cheap both ways, and its determinant is a sum; a wrong inverse costs nothing until somebody calls it.
 # - $z^2$ asks how far out among normal things, $-\log p$ how rare. Both need a flow that has learnt a density, and not its training pictures.
 # - The exponential that makes a map look like a probability keeps one scale from outvoting the others. Keep the energy.
-# - A score that depends on the batch, a loss that depends on its size, an epoch chosen by the test: none of them shows in a table of AUROC, and each moves it.
+# - A score that depends on the batch, a loss that depends on its size, an epoch chosen by the test: each moves the scores, and none of them shows in a table of AUROC.
 #
 # ## Exercise
 #

@@ -71,7 +71,7 @@ made = {m: study.make(m, train, train, sources, seed) for m in MAKERS}
 making = (time.perf_counter() - started) / (len(MAKERS) * n_train)
 
 # %% [markdown]
-# The same cell through all four: the one on which the smallest of the four changes is largest. Look for the seam: CutPaste's is sharp, NSA's is none, DRAEM's does not even try.
+# The same cell through all four: the one on which the smallest of the four changes is largest. Look for the seam along the mask's outline: CutPaste's is sharp, NSA has none, DRAEM does not try to hide its own.
 
 # %% tags=["hide-input"]
 one = int(torch.stack([made[m].changed.float().mean((1, 2)) for m in MAKERS]).amin(0).argmax())  # fmt: skip
@@ -178,9 +178,9 @@ ledger.say("Fresh defects of its own maker a decoder finds with {p24_best[own]:.
 
 # %% [markdown]
 # ## How like a real defect?
-# Where a made defect lies in feature space decides what is learnt from it. Take of each picture the place that is farthest from everything normal (inside its mask, where there is one): that is its defect, a point of 152 standardised features. Then ask for each planted or real defect: how far is the nearest *made* one, in units of how far the nearest *normal* place is?
+# One might think that where a made defect lies in feature space decides what is learnt from it. Take of each picture the place that is farthest from everything normal (inside its mask, where there is one): that is its defect, a point of 152 standardised features. Then ask for each planted or real defect: how far is the nearest *made* one, in units of how far the nearest *normal* place is?
 #
-# $$ \text{likeness} = \operatorname{median}\; \frac{\min_{\text{made}} \lVert f - m \rVert}{\min_{\text{normal}} \lVert f - n \rVert}. $$
+# $$ \text{remoteness} = \operatorname{median}\; \frac{\min_{\text{made}} \lVert f - m \rVert}{\min_{\text{normal}} \lVert f - n \rVert}. $$
 #
 # Below 1 the makers have been there before; at 1 and above, what they made is no nearer than what is good. If that matters, AUROC should fall from left to right, for one maker and for one kind.
 
@@ -207,9 +207,9 @@ for m in MAKERS:
 likeness = pd.DataFrame(likeness).T
 
 # %% tags=["hide-input"]
-plotting.table(likeness, caption="Likeness: distance to the nearest made defect over the distance to the nearest normal place", formats="{:.2f}")  # fmt: skip
+plotting.table(likeness, caption="Remoteness: distance to the nearest made defect over the distance to the nearest normal place", formats="{:.2f}")  # fmt: skip
 pairs = {m: (likeness.loc[m].to_numpy(), table.loc[m, likeness.columns].to_numpy(float)) for m in MAKERS}  # fmt: skip
-plotting.cloud(pairs, "likeness (small = made ones are near)", "image AUROC of the decoder (%)", level=1.0)  # fmt: skip
+plotting.cloud(pairs, "remoteness (small = made ones are near)", "image AUROC of the decoder (%)", level=1.0)  # fmt: skip
 
 
 def ranks(x, y):
@@ -226,11 +226,11 @@ ledger.record("p24_rank", {"within": within, "between": between, "control": cont
 ledger.record("p24_like", {m: float(likeness.loc[m].mean()) for m in MAKERS}, tolerance=0.05)  # fmt: skip
 
 # %% tags=["remove-input"]
-ledger.say("For one maker, over kinds, the rank correlation of likeness and AUROC is {p24_rank[within]:+.2f} on average: kinds that lie far from what was made are not found. But for one kind, over makers, it is {p24_rank[between]:+.2f}: the maker that is nearer does not teach better. And the AUROC of PatchCore, which no maker has taught, goes with the makers' likeness by {p24_rank[control]:+.2f}. So much of the slope is how *visible* a kind is in these features, whoever looks. On average DRAEM's paint is at {p24_like[DRAEM]:.2f} from a defect, NSA's piece at {p24_like[NSA]:.2f}, CutPaste's patch at {p24_like[CutPaste, patch]:.2f}, its scar at {p24_like[CutPaste, scar]:.2f}.")  # fmt: skip
+ledger.say("For one maker, over kinds, the rank correlation of remoteness and AUROC is {p24_rank[within]:+.2f} on average: kinds that lie far from what was made are not found. But for one kind, over makers, it is {p24_rank[between]:+.2f}: the maker that is nearer does not teach better. And the AUROC of PatchCore, which no maker has taught, goes with the makers' remoteness by {p24_rank[control]:+.2f}. So much of the slope is how *visible* a kind is in these features, whoever looks. On average DRAEM's paint is at {p24_like[DRAEM]:.2f} from a defect, NSA's piece at {p24_like[NSA]:.2f}, CutPaste's patch at {p24_like[CutPaste, patch]:.2f}, its scar at {p24_like[CutPaste, scar]:.2f}.")  # fmt: skip
 
 # %% [markdown]
 # ## When the made defects miss the kind
-# All four makers change how a *place looks*. A bottle that is filled too low, or whose label has slipped, looks right at every place. So take the drawn bottle, whose defects come in both sorts, and let the same decoder learn from the same makers. *Structural* are scratches, cracks, stains and tears; *logical* are wrong levels, a shifted label, a wrong fruit. PatchCore, with patches and no teacher, stands beside.
+# All four makers change how a *place looks*. A bottle that is filled too low, or whose label has slipped, is wrong as a whole, though each of its places could stand in a good picture. So take the drawn bottle, whose defects come in both sorts, and let the same decoder learn from the same makers. *Structural* are scratches, cracks, stains and tears; *logical* are wrong levels, a shifted label, a wrong fruit. PatchCore, with patches and no teacher, stands beside.
 
 # %%
 n_bottle = pick(scale, smoke=(12, 4, 1), laptop=(40, 20, 4))
@@ -307,7 +307,7 @@ ledger.record(
 ledger.record("p24_draem_steps", few * -(-n_train // 8))
 
 # %% tags=["remove-input"]
-ledger.say("On real defects DRAEM's own networks are at {p24_alone[DRAEM, begun]:.0f} % after {p24_draem_steps} steps (the paper takes 700 epochs), while the decoder that learnt from the same paint on frozen features is at {p24_table[DRAEM][real]:.0f} %: what is missing is training, not defects.")  # fmt: skip
+ledger.say("On real defects DRAEM's own networks are at {p24_alone[DRAEM, begun]:.0f} % after {p24_draem_steps} steps (the paper takes 700 epochs), while the decoder that learnt from the same paint on frozen features is at {p24_table[DRAEM][real]:.0f} %: at this length of training, the defects are not what is missing.")  # fmt: skip
 
 # %% [markdown]
 # ## Paper against code
@@ -359,12 +359,12 @@ plotting.table(pd.DataFrame({"here": costs}), caption="Times on this machine", f
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say("What does a network learn from defects made on purpose? Its own maker's: on solar cells a head on frozen features finds fresh ones with {p24_best[own]:.0f} to {p24_best[own best]:.0f} % image AUROC, planted defects with {p24_best[planted]:.0f} % at best and real ones with {p24_best[real]:.0f} %, where a memory that never saw a defect has {p24_best[core]:.0f} %.", short=True)  # fmt: skip
+ledger.say("What does a network learn from defects made on purpose? To find more of the same: on solar cells a head on frozen features finds fresh ones of its own maker with {p24_best[own]:.0f} to {p24_best[own best]:.0f} % image AUROC, planted defects with {p24_best[planted]:.0f} % at best and real ones with {p24_best[real]:.0f} %, where a memory that never saw a defect has {p24_best[core planted]:.0f} and {p24_best[core]:.0f} %.", short=True)  # fmt: skip
 
 # %% [markdown]
 # - The loss on made defects is no measure of a detector. It can only be judged by defects that nobody made.
 # - Makers differ in what they leave visible: a seam, a shade, or a foreign texture. A network takes the easiest way.
-# - A maker that changes places teaches about places. What is wrong with the whole picture has to be taught otherwise.
+# - A maker that changes places teaches about places. What is wrong with the whole picture it does not teach; that a memory of patches finds many of those kinds here says that they, too, leave something at a place.
 # - Heads on frozen features are stand-ins. How the papers' networks rank after full trainings this page does not say.
 #
 # ## Exercise
