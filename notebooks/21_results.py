@@ -44,7 +44,7 @@ if scale == "paper":
 # ## The arena
 # | group | classes | what is wrong |
 # |---|---|---|
-# | textures | leather, tile, drawn | six kinds of planted defects |
+# | textures | leather, drawn | six kinds of planted defects |
 # | scenes | bottle, transistor, drawn | seven or eight kinds, from a scratch to a wrong fruit |
 # | photographs | brick | planted |
 # | cells | polycrystalline solar cells | planted |

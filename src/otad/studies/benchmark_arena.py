@@ -73,7 +73,7 @@ def arena(scale: str) -> dict[str, tuple[str, ...]]:
     if scale == "paper":
         return {"mvtec_ad": categories("mvtec_ad")}
     return {
-        "textures": pick(scale, smoke=("tile",), laptop=("leather", "tile")),
+        "textures": pick(scale, smoke=("tile",), laptop=("leather",)),
         "scenes": pick(scale, smoke=(), laptop=("bottle", "transistor")),
         "photographs": pick(scale, smoke=(), laptop=("brick",)),
         "cells": pick(scale, smoke=(), laptop=(PLANTED, REAL)),
