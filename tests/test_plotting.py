@@ -348,3 +348,211 @@ def test_a_pipeline_leads_from_panel_to_panel(monkeypatch):
 def test_a_pipeline_of_nothing_or_too_much_is_refused(rows):
     with pytest.raises(ValueError, match="expected 1 to 5 each"):
         pipelines.pipeline(rows, alt="none")
+
+
+def _kept(monkeypatch, module):
+    """Keep what a figure function would show: (figure, alt text and the rest)."""
+    kept = []
+    monkeypatch.setattr(f"otad.plotting.{module}.show", lambda fig, **told: kept.append((fig, told)))
+    return kept
+
+
+def test_lines_have_a_colour_a_name_and_tell_their_ends(monkeypatch):
+    kept = _kept(monkeypatch, "computed")
+    x, many = np.arange(20), np.arange(60.0).reshape(20, 3)
+    plotting.lines(
+        {
+            "value": {"a": (x, 2.0 * x), "bound": 5.0},
+            "score": {"b": many, "a": ([3.0], np.ones((1, 3))), "crowd": (x, many)},
+        },
+        ["step", "time"],
+        "y",
+        alt="End.",
+        pale=["crowd"],
+        upright={"value": {"limit": 4.0}},
+    )
+    ((fig, told),) = kept
+    left, right = fig.axes
+    assert left.lines[0].get_color() == right.lines[3].get_color() == plotting.COLORS[0]
+    assert [line.get_linestyle() for line in left.lines] == ["-", ":", ":"]
+    assert left.lines[2].get_xdata()[0] == 4
+    assert len(right.lines) == 3 + 3 + 3
+    assert right.lines[3].get_marker() == "<"
+    assert [ax.get_xlabel() for ax in fig.axes] == ["step", "time"]
+    assert told["alt"].startswith(
+        "y against step and time. value: a from 0 at 0 to 38 at 19; value: bound at 5"
+    )
+    assert "score: b (3 of them, the median) from 1 at 0 to 58 at 19" in told["alt"]
+    assert told["alt"].endswith("End.")
+    plt.close(fig)
+
+
+def test_lines_may_be_filled_and_noted(monkeypatch):
+    kept = _kept(monkeypatch, "computed")
+    line = ([0.0, 0.2, 0.4], [0.0, 0.5, 1.0])
+    plotting.lines({"": {"PRO": line}}, "FPR", filled={"PRO": 0.3}, notes={"PRO": ["", "≥ 5"]}, xlim=(0, 0.4))
+    ((fig, _),) = kept
+    (ax,) = fig.axes
+    assert ax.collections[0].get_paths()[0].vertices[:, 0].max() == pytest.approx(0.3)
+    assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(0.75)
+    assert [(t.get_text(), t.xy) for t in ax.texts if t.get_text()] == [("≥ 5", (0.2, 0.5))]
+    assert ax.lines[0].get_marker() == "o"
+    assert not fig.legends
+    plt.close(fig)
+
+
+def test_lines_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="got none"):
+        plotting.lines({"": {}}, "x")
+
+
+def test_links_of_a_plane_are_as_wide_as_their_share_and_counted(monkeypatch):
+    kept = _kept(monkeypatch, "clouds")
+    points = {
+        "memory": np.array([[0.0, 0], [1, 0]]),
+        "query": np.array([[0.0, 1], [1, 1]]),
+        "odd": np.array([[3.0, 2]]),
+    }
+    plan = np.array([[1.0, 0.01, 0.5], [0.0, 0.25, 0.0]])
+    plotting.planes(
+        {"plan": points, "points": points}, {"plan": plan}, columns=2, alt="End.", shows=["foct Figure 3"]
+    )
+    ((fig, told),) = kept
+    left, right = fig.axes
+    widths = [list(c.get_linewidths()) for c in left.collections]
+    assert widths == [[2.5, 0.625], [1.25]]
+    assert left.collections[1].get_segments()[0].tolist() == [[0, 0], [3, 2]]
+    assert not right.collections
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["memory", "query", "odd"]
+    assert "plan: 2 memory, 2 query, 1 odd, 2 links to query, 1 links to odd; points: 2 memory" in told["alt"]
+    assert told["alt"].endswith("End.")
+    plt.close(fig)
+
+
+def test_a_plane_may_have_paths_a_density_and_a_limit(monkeypatch):
+    kept = _kept(monkeypatch, "clouds")
+    axis = np.linspace(-1, 1, 5)
+    plotting.planes(
+        {"a": {"points": np.zeros((300, 2))}},
+        paths={"b": {"grid": [axis[:, None].repeat(2, 1)], "rest": [np.eye(2)]}},
+        density={"a": (axis, np.add.outer(axis, 2 * axis))},
+        limit=3.0,
+    )
+    ((fig, told),) = kept
+    left, right = fig.axes
+    assert left.get_xlim() == right.get_ylim() == (-3, 3)
+    assert len(right.collections) == 2
+    assert left.lines[0].get_markersize() == 1.5
+    assert "a: 300 points; b: lines: 1 grid, lines: 1 rest." in told["alt"]
+    plt.close(fig)
+
+
+def test_a_plane_without_panels_is_refused():
+    with pytest.raises(ValueError, match="got none"):
+        plotting.planes()
+
+
+def test_small_numbers_stand_in_their_cells_and_a_line_has_one_scale(monkeypatch):
+    kept = _kept(monkeypatch, "matrices")
+    table = pd.DataFrame([[1.0, 2.0], [3.0, 9.0], [0.0, 5.0]], index=["x", "y", "z"], columns=["a", "b"])
+    mask = np.zeros((2, 3), bool)
+    mask[0, 1:] = True
+    plotting.cells({"here": table, "printed": table / 2, "map": np.eye(2, 3)}, outlines={"map": mask})
+    ((fig, told),) = kept
+    here, printed, drawn, spare = fig.axes
+    assert [ax.images[0].get_clim() for ax in (here, printed, drawn)] == [(0, 9), (0, 9), (0, 1)]
+    assert [t.get_text() for t in here.texts] == ["1.0", "2.0", "3.0", "9.0", "0.0", "5.0"]
+    assert [t.get_text() for t in here.get_yticklabels()] == ["x", "y", "z"]
+    assert len(drawn.collections[0].get_segments()) == 6  # edges around two cells in a row
+    assert not spare.axison
+    assert "here: 3 × 2, largest 9 (y, b)" in told["alt"]
+    assert "map: 2 × 3, largest 1 (row 1, column 1)" in told["alt"]
+    plt.close(fig)
+
+
+def test_a_large_matrix_has_no_values_and_its_largest_few_do_not_dim_it(monkeypatch):
+    kept = _kept(monkeypatch, "matrices")
+    large = np.ones((13, 170))
+    large[2, 5] = 1000
+    plotting.cells({"plan": large}, columns=1, xlabel="places", ylabel="memory")
+    ((fig, _),) = kept
+    (ax,) = fig.axes
+    assert ax.images[0].get_clim()[1] == 1
+    assert not ax.texts
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("places", "memory")
+    plt.close(fig)
+
+
+def test_no_cells_are_refused():
+    with pytest.raises(ValueError, match="got none"):
+        plotting.cells({})
+
+
+def test_dots_lie_in_the_middle_of_their_cells():
+    _, ax = plt.subplots()
+    plotting.dotted(np.zeros((3, 12, 24)), [[0, 4], [7]], (3, 4))(ax)
+    red, blue = ax.collections
+    assert red.get_offsets().tolist() == [[3, 2], [3, 6]]
+    assert blue.get_offsets().tolist() == [[21, 6]]
+    assert ax.images[0].get_array().min() == 0.5
+    plt.close(ax.figure)
+
+
+def test_bars_have_marks_beside_them_and_dotted_lines_across(monkeypatch):
+    kept = _kept(monkeypatch, "ranges")
+    ends = pd.DataFrame({"low": [0.0, 2.0], "high": [5.0, 4.0]}, index=["A", "B"])
+    marks = pd.DataFrame({"wood": [1.0, 6.0], "carpet": [3.0, 2.0]}, index=["A", "B"])
+    half = pd.Series({"A": 0.5, "B": 0.1})
+    plotting.bars(ends, marks, half, ["B"], "AUROC", {"guessing": 2.5, "wood": 3.5}, (0, 10), alt="End.")
+    ((fig, told),) = kept
+    (ax,) = fig.axes
+    assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(0, 5), (2, 2)]
+    assert [bar.get_facecolor()[3] for bar in ax.patches] == [1, 0]
+    assert [t.get_text() for t in ax.texts] == ["guessing"]
+    uprights = [line for line in ax.lines if line.get_linestyle() == ":"]
+    assert [line.get_xdata()[0] for line in uprights] == [2.5, 3.5]
+    assert uprights[1].get_color() == plotting.COLORS[0]  # of the mark that has its name
+    assert told["alt"] == "AUROC. A 0 to 5; B 2 to 4; wood: A 1, B 6; carpet: A 3, B 2; guessing at 2.5. End."
+    plt.close(fig)
+
+
+def test_bars_of_nothing_and_of_other_rows_are_refused():
+    with pytest.raises(ValueError, match="got none"):
+        plotting.bars()
+    marks = pd.DataFrame({"wood": [1.0]}, index=["A"])
+    with pytest.raises(ValueError, match="expected the same"):
+        plotting.bars(pd.Series({"B": 1.0}), marks)
+
+
+def test_bars_of_a_series_begin_at_zero(monkeypatch):
+    kept = _kept(monkeypatch, "ranges")
+    plotting.bars(pd.Series({"A": 3.0, "B": 1.5}))
+    assert [(bar.get_x(), bar.get_width()) for bar in kept[0][0].axes[0].patches] == [(0, 3), (0, 1.5)]
+    assert not kept[0][0].legends
+    plt.close(kept[0][0])
+
+
+def test_an_overlay_says_where_the_largest_value_lies(monkeypatch):
+    kept = _kept(monkeypatch, "pictures")
+    scores = np.zeros((20, 40))
+    scores[5, 10:18] = 2
+    scores[5, 10] = 3
+    plotting.overlay(np.full((3, 20, 40), 0.5), scores, shows=["fca Figure 1"])
+    ((fig, told),) = kept
+    picture, drawn, veil, bar = fig.axes
+    assert [ax.get_title() for ax in (picture, drawn, veil)] == ["picture", "anomaly map", "overlay"]
+    assert len(veil.images) == 2
+    assert bar.get_xlabel() == "score"
+    assert "from 0 to 3" in told["alt"]
+    assert "lies 25% from the left and 25% from the top" in told["alt"]
+    assert told["shows"] == ["fca Figure 1"]
+    plt.close(fig)
+
+
+def test_an_ellipse_lies_at_one_distance_from_its_mean():
+    mean, covariance = np.array([1.0, 2.0]), np.array([[4.0, 1.0], [1.0, 2.0]])
+    points = plotting.ellipse(mean, covariance, 1.5) - mean
+    assert np.einsum("ni,ij,nj->n", points, np.linalg.inv(covariance), points) == pytest.approx(
+        np.full(80, 2.25)
+    )
+    assert points[0] == pytest.approx(points[-1])

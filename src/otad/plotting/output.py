@@ -5,8 +5,10 @@ import html
 import io
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -99,3 +101,8 @@ def card(text: str, columns: Sequence[str] = ("", "here"), folded: str = "Protoc
             f"a line of a card needs {len(columns)} cells set apart by ' | '; see {', '.join(wrong)}"
         )
     table(pd.DataFrame(rows, columns=list(columns)), folded=folded)
+
+
+def numbers(values: Any) -> np.ndarray:
+    """Return a tensor of any device, or what an array can be made of, as an array."""
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)

@@ -1,6 +1,6 @@
 """Images, masks and maps side by side: at most five in a line, one colour scale a method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from otad.plotting.output import COLORS, OUTLINE, WIDTH, show
+from otad.plotting.output import COLORS, OUTLINE, WIDTH, numbers, show
 
 PENS = (OUTLINE, COLORS[7], COLORS[1], COLORS[3])  # of outlines, readable on grey and brown
+SCREEN = 1600  # pixels of a side that a screen can show: more costs memory only
 ACROSS = 5  # maps side by side: more are too small to read in the book's column
 
 
@@ -21,9 +22,9 @@ def gallery(images: Any, titles: Sequence[str] | None = None, columns: int = 6, 
 
     masks: or several readings, label → masks; each has its colour, and the legend says which.
     """
-    pictures = _array(images)
+    pictures = numbers(images)
     readings = masks if isinstance(masks, Mapping) else {} if masks is None else {"": masks}
-    outlines = [(_array(m), color) for m, color in zip(readings.values(), PENS, strict=False)]
+    outlines = [(numbers(m), color) for m, color in zip(readings.values(), PENS, strict=False)]
     rows = -(-len(pictures) // columns)
     side = min(WIDTH / columns, 2.2)
     height = side * pictures.shape[-2] / pictures.shape[-1] + (0.3 if titles else 0.0)
@@ -71,8 +72,8 @@ def maps(
     image looks good; its ends stand under its name. notes: name to a text under each of its maps. scales: name to (low, high), or to
     one such pair an image where images are of different kinds.
     """
-    pictures, truth = _array(images), _array(masks)
-    arrays = {name: _array(m) for name, m in methods.items()}
+    pictures, truth = numbers(images), numbers(masks)
+    arrays = {name: numbers(m) for name, m in methods.items()}
     ends = {name: _ends(array, (scales or {}).get(name)) for name, array in arrays.items()}
     lines = -(-(1 + len(arrays)) // ACROSS)  # an image
     lead = 2 if 2 + len(arrays) <= lines * ACROSS else 1
@@ -113,11 +114,11 @@ def show_maps(
     shows: Sequence[str] = (),
 ) -> None:
     """Display `maps`; the alt text says for each method how often its largest value lies in the defect, and ends with `alt`."""
-    truth = _array(masks).astype(bool)
+    truth = numbers(masks).astype(bool)
     bad = [i for i, mask in enumerate(truth) if mask.any() and not mask.all()]
     found = []
     for name, values in methods.items():
-        tops = [np.unravel_index(int(_array(values)[i].argmax()), truth[i].shape) for i in bad]
+        tops = [np.unravel_index(int(numbers(values)[i].argmax()), truth[i].shape) for i in bad]
         found.append(f"{name} {sum(bool(truth[i][top]) for i, top in zip(bad, tops, strict=True))}")
     told = f"Pictures with outlined defects ({', '.join(t.replace(chr(10), ', ') for t in titles)}), their masks and maps."
     if bad:
@@ -130,7 +131,7 @@ def best_and_worst(scores: Any, n: int = 1) -> list[int]:
 
     The rule by which examples are picked: nobody's taste. Equal scores keep their order; no index comes twice.
     """
-    values = np.asarray(_array(scores), dtype=float)
+    values = np.asarray(numbers(scores), dtype=float)
     known = [int(i) for i in np.argsort(-values, kind="stable") if not np.isnan(values[i])]
     return known if len(known) <= 2 * n else known[:n] + known[-n:]
 
@@ -142,6 +143,47 @@ def draw(ax: Axes, picture: Any, title: str = "", **kwargs: Any) -> AxesImage:
     ax.spines[:].set_visible(False)
     ax.set_title(title, fontsize=10)
     return drawn
+
+
+def overlay(image: Any, scores: Any, share: float = 0.01, shows: Sequence[str] = ()) -> None:
+    """Display an image (3,H,W), its map (H,W), and the map as a veil over the image with a line round its largest values.
+
+    share: of the pixels that the line encloses. The alt text says where the largest value lies.
+    """
+    values, picture = numbers(scores), np.moveaxis(numbers(image), 0, -1)
+    step = -(-max(values.shape) // SCREEN)
+    seen, small = picture[::step, ::step], values[::step, ::step]
+    fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 3.2), layout="constrained")
+    draw(axes[0], seen, "picture")
+    drawn = draw(axes[1], small, "anomaly map")
+    draw(axes[2], seen.mean(-1), "overlay", cmap="gray", vmin=0, vmax=1)
+    axes[2].imshow(small, alpha=0.45)
+    axes[2].contour(small, levels=[np.quantile(values, 1 - share)], colors=OUTLINE)
+    fig.colorbar(drawn, ax=axes[1], location="bottom", shrink=0.8).set_label("score")
+    y, x = (i / n for i, n in zip(np.unravel_index(values.argmax(), values.shape), values.shape, strict=True))
+    show(
+        fig,
+        alt=f"A picture, its anomaly map from {values.min():.2g} to {values.max():.2g}, and the map laid over the grey picture with a line "
+        f"round the highest {share:.0%} of the pixels. The highest of all lies {x:.0%} from the left and {y:.0%} from the top.",
+        shows=shows,
+    )
+
+
+def dotted(image: Any, dots: Sequence[Any], size: tuple[int, int]) -> Callable[[Axes], None]:
+    """Return a panel (of a pipeline, say): an image (3,H,W), pale, with a dot in some cells of a grid over it, a colour a group.
+
+    dots: of each group the indices (n,) of cells, row by row; red, blue, green. size: of the grid (h, w).
+    """
+
+    def panel(ax: Axes) -> None:
+        picture = np.moveaxis(numbers(image), 0, -1)
+        draw(ax, 0.5 + 0.5 * picture)
+        for cells, color in zip(dots, (COLORS[1], COLORS[0], COLORS[2]), strict=False):
+            y, x = np.divmod(numbers(cells), size[1])
+            tall, wide = (side / n for side, n in zip(picture.shape, size, strict=False))
+            ax.scatter((x + 0.5) * wide, (y + 0.5) * tall, color=color, s=16)
+
+    return panel
 
 
 def _ends(array: np.ndarray, scale: Any) -> np.ndarray:
@@ -171,7 +213,3 @@ def _picture(ax: Axes, picture: np.ndarray, mask: np.ndarray) -> None:
 def _outline(ax: Axes, mask: np.ndarray, color: str) -> None:
     if mask.any() and not mask.all():
         ax.contour(mask, levels=[0.5], colors=color, linewidths=1.2)
-
-
-def _array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from otad.plotting.output import COLORS, WIDTH, show
+from otad.plotting.output import COLORS, WIDTH, numbers, show
 from otad.plotting.pictures import ACROSS, draw
 
 Panel = (
@@ -49,7 +49,7 @@ def _panel(ax: Axes, panel: Panel) -> None:
     if isinstance(panel, Callable):  # type: ignore[arg-type]
         panel(ax)
         return
-    values = np.asarray(panel.detach().cpu() if hasattr(panel, "detach") else panel)
+    values = numbers(panel)
     if values.ndim == 1:
         ax.bar(range(len(values)), values, color=COLORS[0])
         ax.set(xticks=[], yticks=[])
