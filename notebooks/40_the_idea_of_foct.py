@@ -22,10 +22,8 @@ seed = 0
 # %% tags=["hide-input"]
 import time
 
-import matplotlib.pyplot as plt
 import numpy as np
 import ot
-import pandas as pd
 import torch
 
 from otad import ledger, plotting
@@ -33,19 +31,8 @@ from otad.data.drawn import scenes
 from otad.features.pretrained import efficientnet_lite0
 from otad.methods import FOCT
 from otad.scale import device, pick
-from otad.transport import (
-    Embedding,
-    PairNetwork,
-    Scaled,
-    chamfer,
-    conditional_transport,
-    learn,
-    nearest_plan,
-    pairwise,
-    sinkhorn,
-)
-
-WIDTH = plotting.WIDTH
+from otad.transport import Embedding, PairNetwork, Scaled, chamfer, learn
+from otad.transport import conditional_transport, nearest_plan, pairwise, sinkhorn
 
 # %% [markdown]
 # ## Few normal things, and a query
@@ -70,6 +57,7 @@ normal = arc(
 odd = torch.tensor([[0.0, 0.35], [0.9, 1.15], [-0.45, 0.45]])
 queries = torch.cat([normal, odd.double()])
 is_odd = np.arange(len(queries)) >= len(normal)
+points = {"memory": memory, "query": normal, "odd": odd}
 cost = pairwise(memory, queries)  # (12, 15), Euclidean
 
 # %% [markdown]
@@ -86,34 +74,17 @@ cost = pairwise(memory, queries)  # (12, 15), Euclidean
 
 # %%
 plan = conditional_transport(cost, 4 * cost)
-forward, backward = plan.forward, plan.backward
+plans = {
+    "forward: each query chooses": plan.forward,
+    "backward: each entry chooses": plan.backward,
+}
 
 # %% tags=["hide-input"]
-
-
-def flows(ax, weights, title):
-    """Draw memory, queries and what goes from one to the other, as wide as its share of the largest."""
-    weights = torch.as_tensor(weights) / torch.as_tensor(weights).max()
-    for i, j in (weights > 0.03).nonzero().tolist():
-        line = torch.stack([memory[i], queries[j]])
-        ax.plot(*line.T, "-", color="0.45", lw=2.5 * float(weights[i, j]), zorder=1)
-    ax.plot(*memory.T, "s", color=plotting.COLORS[0], ms=6, label="memory")
-    ax.plot(*queries[~is_odd].T, "o", color=plotting.COLORS[2], ms=5, label="query")
-    ax.plot(*queries[is_odd].T, "o", color=plotting.COLORS[1], ms=7, label="odd")
-    ax.set(xticks=[], yticks=[], aspect="equal", title=title)
-    ax.spines[:].set_visible(False)
-
-
-fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.6), layout="constrained")
-flows(axes[0], forward, "forward: each query chooses")
-flows(axes[1], backward, "backward: each entry chooses")
-fig.legend(
-    *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
-)
-plotting.show(
-    fig,
-    alt="Two drawings of the same points on an arc, joined by lines. Forward, every query, the three odd ones too, is joined to near squares. "
-    "Backward, every square is joined to near queries, and the odd points have few or no lines.",
+plotting.planes(
+    dict.fromkeys(plans, points),
+    plans,
+    columns=2,
+    alt="Forward, every query, the three odd ones too, is joined to near squares. Backward, every square is joined to near queries.",
     shows=["foct Figure 3"],
 )
 
@@ -133,21 +104,19 @@ three = {
     "entropic": entropic,
     "conditional": sharp.forward / len(queries),
 }
-spread_of_rows = {
-    name: float(p.sum(1).std() / p.sum(1).mean()) for name, p in three.items()
-}
+costs = {name: float((p * cost).sum()) for name, p in three.items()}
+rows = {name: float(p.sum(1).std() / p.sum(1).mean()) for name, p in three.items()}
+ledger.record("p40_costs", costs)
+ledger.record("p40_rows", rows, tolerance=0.01)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 3, figsize=(WIDTH, 2.5), layout="constrained")
-for ax, (name, p) in zip(axes, three.items(), strict=True):
-    flows(ax, p, f"{name}: ⟨π, c⟩ = {float((p * cost).sum()):.3f}")
-plotting.show(
-    fig,
-    alt="The same points under three plans. The exact plan joins crowded queries to squares far along the arc, the entropic one does so with "
-    "more and thinner lines, the conditional plan joins every query to squares next to it.",
+named = {f"{name}: ⟨π, c⟩ = {costs[name]:.3f}": p for name, p in three.items()}
+plotting.planes(
+    dict.fromkeys(named, points),
+    named,
+    alt="The exact plan joins crowded queries to squares far along the arc, the entropic one does so with more and thinner lines, "
+    "the conditional plan joins every query to squares next to it.",
 )
-ledger.record("p40_costs", {n: float((p * cost).sum()) for n, p in three.items()})
-ledger.record("p40_rows", spread_of_rows, tolerance=0.01)
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -165,31 +134,27 @@ ledger.say(
 # At $\rho = 1$ only the queries count, and three odd ones among fifteen raise the mean; at $\rho = 0$ only the memory does, and the
 # odd points are hardly noticed. The scores $s_j$ use the forward plan alone, whatever $\rho$ is; it acts through what $\phi$ learns.
 
+
 # %%
+def value(c, rho):
+    return float(conditional_transport(c, 4 * c, rho).value)
+
+
 rhos = np.linspace(0, 1, 21)
-values = [
-    float(conditional_transport(cost, 4 * cost, float(r)).value) for r in rhos
-]
-without = [
-    float(
-        conditional_transport(
-            cost[:, ~is_odd], 4 * cost[:, ~is_odd], float(r)
-        ).value
-    )
-    for r in rhos
-]
+values = [value(cost, float(r)) for r in rhos]
+without = [value(cost[:, ~is_odd], float(r)) for r in rhos]
+ledger.record("p40_rho", [values[0] / without[0], values[-1] / without[-1]])
+
+both = {"with the odd points": (rhos, values), "without them": (rhos, without)}
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(6, 2.6), layout="constrained")
-ax.plot(rhos, values, "-", color=plotting.COLORS[1], label="with the odd points")
-ax.plot(rhos, without, "-", color=plotting.COLORS[2], label="without them")
-ax.set(xlabel="ρ", ylabel="value of Eq. 4", ylim=(0, None))
-ax.legend()
-plotting.show(
-    fig,
-    alt="The value of Equation 4 against rho. Both curves are straight. The odd points raise it a little at rho 0 and much at rho 1.",
+plotting.lines(
+    {"": both},
+    "ρ",
+    "value of Eq. 4",
+    alt="Both are straight. The odd points raise the value a little at ρ = 0 and much at ρ = 1.",
+    ylim=(0, None),
 )
-ledger.record("p40_rho", [values[0] / without[0], values[-1] / without[-1]])
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -226,31 +191,26 @@ for _ in range(steps + 1):
     now.value.backward()
     optimiser.step()
 walk = np.array(walk)
-nearest, uniform = nearest_plan(cost), conditional_transport(cost, 0 * cost)
-limit = float(chamfer(cost))
-
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 3), layout="constrained")
-axes[0].plot(walk[:, 0], color=plotting.COLORS[0], label="free distances")
-axes[0].axhline(limit, color="black", ls=":", label="Chamfer")
-axes[0].set(xlabel="step", ylabel="value of Eq. 4", ylim=(0, None))
-axes[0].legend()
-for j in range(len(queries)):
-    axes[1].plot(walk[:, 1 + j], color=plotting.COLORS[1 if is_odd[j] else 2], lw=1)
-    axes[1].plot(len(walk) * 1.02, float(nearest.queries[j]), "k<", ms=4)
-axes[1].set(xlabel="step", ylabel="score $s_j$ of a query", ylim=(0, None))
-plotting.show(
-    fig,
-    alt="Left: the value falls from the mean cost towards a dotted line, Chamfer's distance, and never crosses it. Right: the score of each query, "
-    "those of the odd points in another colour, falls from its mean distance to its distance to the nearest entry, marked at the right end.",
-)
+nearest, limit = nearest_plan(cost).queries.numpy(), float(chamfer(cost))
 done = (walk[0, 0] - walk[-1, 0]) / (walk[0, 0] - limit)
 ledger.record("p40_path", float(done), tolerance=0.01)
 ledger.record("p40_above", bool((walk[:, 0] > limit).all()))
-ledger.record(
-    "p40_scores",
-    float(np.abs(walk[-1, 1:] - nearest.queries.numpy()).max()),
-    tolerance=0.05,
+left = float(np.abs(walk[-1, 1:] - nearest).max())
+ledger.record("p40_scores", left, tolerance=0.05)
+
+# %% tags=["hide-input"]
+plotting.lines(
+    {
+        "value of Eq. 4": {"free distances": walk[:, 0], "Chamfer": limit},
+        "score $s_j$ of a query": {
+            "query": walk[:, 1:][:, ~is_odd],
+            "odd": walk[:, 1:][:, is_odd],
+            "to the nearest entry": ([1.02 * steps], nearest[None]),
+        },
+    },
+    "step",
+    alt="The value falls towards Chamfer's distance and never crosses it; each score falls to the distance to the nearest entry, marked at the right end.",
+    ylim=(0, None),
 )
 
 # %% tags=["remove-input"]
@@ -283,20 +243,15 @@ for name, navigator in navigators.items():
             )
         paths.setdefault(name, []).append((start - value) / (start - limit))
 
-# %% tags=["hide-input"]
-plotting.curves(
-    {
-        "": {
-            name: pd.DataFrame([p], columns=checkpoints)
-            for name, p in paths.items()
-        }
-    },
-    xlabel="steps",
-    ylabel="share of the way done",
-    levels={"Chamfer": 1.0},
-)
 ledger.record(
     "p40_navigators", {n: p[-1] for n, p in paths.items()}, tolerance=0.05
+)
+
+# %% tags=["hide-input"]
+plotting.lines(
+    {"": {n: (checkpoints, p) for n, p in paths.items()} | {"Chamfer": 1.0}},
+    "steps",
+    "share of the way done",
 )
 
 # %% tags=["remove-input"]
@@ -319,51 +274,35 @@ net = efficientnet_lite0(stages=(8, 16), device=device())
 method = FOCT(net, online=False, navigator=lambda _: Scaled(0.5, "euclidean"))
 started = time.perf_counter()
 method.fit(data.train.to(device()), data.foreground.to(device()))
-query = data.test[1:].to(device())
-features = method.features(query)[0]
-seen = method.plan(
-    method.semantic_, features.flatten(1).T, Scaled(0.5, "euclidean")
-)
+features = method.features(data.test[1:].to(device()))[0]
+places, entries = features.flatten(1).T, method.semantic_
+flow = method.plan(entries, places, Scaled(0.5, "euclidean")).forward.cpu()
 seconds = time.perf_counter() - started
-scores = method.score(query)
+ledger.record("p40_seconds", seconds, timing=True, bounds=(0, 120))
+costs = pairwise(entries, places).cpu()
+pictures = torch.cat([data.train[:1], data.test[1:]])
+maps = method.score(pictures.to(device())).maps.cpu()
+kept = float(method.foreground_.float().mean())
+sizes = {"entries": len(entries), "foreground": kept}
+ledger.record("p40_memory", sizes, tolerance=0.02)
 
 # %% tags=["hide-input"]
-costs = pairwise(method.semantic_, features.flatten(1).T).cpu()
-moved = seen.forward.cpu() * costs
-panels = {"plan π": seen.forward.cpu(), "cost c": costs, "π · c": moved}
-fig, axes = plt.subplots(3, 1, figsize=(WIDTH, 4.2), layout="constrained")
-for ax, (name, values) in zip(axes, panels.items(), strict=True):
-    plotting.draw(
-        ax, values, name, aspect="auto", vmax=float(values.quantile(0.995))
-    )
-    ax.set_ylabel("memory")
-axes[-1].set_xlabel("places of the query, row by row")
-plotting.show(
-    fig,
-    alt="Three matrices, memory by query: the plan, bright on few entries of each column; the cost; and their product, bright in the columns of what fits nothing.",
+plotting.cells(
+    {"plan π": flow, "cost c": costs, "π · c": flow * costs},
+    columns=1,
+    xlabel="places of the query, row by row",
+    ylabel="memory",
+    alt="The plan is bright on few entries of each column; the product is bright in the columns of what fits nothing.",
     shows=["foct Figure 4"],
 )
 
 # %% tags=["hide-input"]
-both = torch.cat([data.train[:1], data.test[1:]])
-marks = torch.cat([data.foreground[:1], data.masks[1:]])
 plotting.show_maps(
-    both,
-    marks,
-    {
-        "score": torch.cat(
-            [
-                method.score(data.train[:1].to(device())).maps.cpu(),
-                scores.maps.cpu(),
-            ]
-        )
-    },
+    pictures,
+    torch.cat([data.foreground[:1], data.masks[1:]]),
+    {"score": maps},
     titles=["support,\nits foreground", "query,\nits defect"],
     shows=["foct Figure 1"],
-)
-entries, kept = len(method.semantic_), float(method.foreground_.float().mean())
-ledger.record(
-    "p40_memory", {"entries": entries, "foreground": kept}, tolerance=0.02
 )
 
 # %% tags=["remove-input"]
@@ -379,30 +318,19 @@ ledger.say(
 
 # %%
 cheap = PairNetwork(features.shape[0], (64,))
-learn(
-    cheap,
-    method.semantic_.cpu(),
-    features.flatten(1).T.cpu(),
-    steps=pick(scale, smoke=3, laptop=60),
-    lr=3e-3,
-    pairs=(64, 64),
-)
-learnt = method.plan(
-    method.semantic_.cpu(), features.flatten(1).T.cpu(), cheap
-).forward
+entries, places = entries.cpu(), places.cpu()
+last = pick(scale, smoke=3, laptop=60)
+learn(cheap, entries, places, steps=last, lr=3e-3, pairs=(64, 64))
+learnt = method.plan(entries, places, cheap).forward
 received = learnt.sum(1)
+spread = float(received.std() / received.mean())
+ledger.record("p40_received", spread, tolerance=0.2)
 worst = float((learnt.sum(0) - 1).abs().max())
-ledger.record(
-    "p40_received", float(received.std() / received.mean()), tolerance=0.2
-)
-varies = float(received.var()) > 0
 ledger.proof(
     "foct-17",
-    worst if varies else 1.0,
+    worst if received.var() > 0 else 1.0,
     1e-6,
-    why="The columns sum to 1 by construction; what an entry receives varies by {:.0%} of its mean after learning.".format(
-        ledger.recorded("p40_received")
-    ),
+    why=f"The columns sum to 1 by construction; what an entry receives varies by {spread:.0%} of its mean after learning.",
 )
 
 # %% [markdown]
@@ -431,7 +359,7 @@ ledger.say(
 # The columns of $2^{-d}$ normalise to $(\frac23, \frac13)$, $(\frac12, \frac12)$ and $(\frac15, \frac45)$, so $s = (\frac43, 1, \frac{13}5)$ and the value at $\rho = 1$ is their mean, $\frac{74}{45}$. The sharp limit takes
 # the least of each column: $(0 + 1 + 1)/3 = \frac23$.
 
-# %% tags=["hide-input"]
+# %%
 c = torch.tensor([[0.0, 1, 9], [4, 1, 1]], dtype=torch.float64)
 e = np.log(2) * torch.tensor([[0.0, 1, 2], [1, 1, 0]], dtype=torch.float64)
 answer = conditional_transport(c, e, 1.0)
@@ -444,4 +372,3 @@ ledger.record(
 ledger.say(
     "Computed: scores {p40_exercise[0]:.3f}, {p40_exercise[1]:.3f}, {p40_exercise[2]:.3f}; value {p40_exercise[3]:.4f}; limit {p40_exercise[4]:.4f}."
 )
-ledger.record("p40_seconds", seconds, timing=True, bounds=(0, 120))
