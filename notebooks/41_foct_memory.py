@@ -18,21 +18,18 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 seed = 100  # the first of the verdicts' seeds
 
 # %% tags=["hide-input"]
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import torch
 
 from otad import ledger, plotting
 from otad.data.drawn import scenes
 from otad.machine import seconds
-from otad.methods.memory.episodic import compressed, kept_size, top_queries
+from otad.methods.memory.episodic import kept_size, top_queries
 from otad.methods.memory.foct import small_masks
+from otad.plotting.pipeline import pipeline
 from otad.scale import device, pick
-from otad.studies import few_shot as shared
-from otad.studies import foct_results as study
-
-BLUE, RED = plotting.COLORS[:2]
+from otad.studies import few_shot as shared, foct_memory as study
+from otad.studies.foct_results import CHOSEN
 
 # %% [markdown]
 # ## A stream of normal pictures
@@ -65,9 +62,7 @@ shots, queries = images[:2], images[2:]
 # %%
 def memory(kind, shots, masks, **settings):
     """FOCT fitted with the mask of this kind ("exact", "inverted", "none")."""
-    method = shared.foct(
-        look, shots, "laptop", seed, study.CHOSEN["FOCT"], **settings
-    )
+    method = shared.foct(look, shots, "laptop", seed, CHOSEN["FOCT"], **settings)
     return method.fit(shots, shared.foreground_of(kind, masks, seed))
 
 
@@ -77,35 +72,18 @@ h, w = features.shape[2:]
 points = features.movedim(1, -1).flatten(0, 2)
 place = torch.cdist(method.semantic_, points).argmin(1)
 small = small_masks(inside[:2], shots, (h, w))
+sorts = {"object": method.foreground_, "background": ~method.foreground_}
+sizes = [*(int(some.sum()) for some in sorts.values()), len(points)]
+ledger.record("p41_semantic", sizes, tolerance=0.05)
 
 # %% tags=["hide-input"]
-
-
-def dots(ax, image, where, kinds, title):
-    """Draw an image pale, and dots at the places (K,) of its features, red where they are of the object."""
-    plotting.draw(ax, 0.5 + 0.5 * image.cpu().movedim(0, -1), title)
-    y, x = (where // w).cpu().numpy(), (where % w).cpu().numpy()
-    colors = np.where(kinds.cpu().numpy(), RED, BLUE)
-    ax.scatter((x + 0.5) * side / w, (y + 0.5) * side / h, c=colors, s=16)
-
-
-fig, axes = plt.subplots(1, 4, figsize=(plotting.WIDTH, 2.4), layout="constrained")
-plotting.draw(axes[0], shots[0].cpu().movedim(0, -1), "shot")
-plotting.draw(axes[1], inside[0].cpu(), "mask", cmap="gray")
-plotting.draw(axes[2], small[0].cpu(), "mask of cells", cmap="gray")
-first = place < h * w
-dots(axes[3], shots[0], place[first], method.foreground_[first], "kept")
-plotting.show(
-    fig,
+first = [place[(place < h * w) & some] for some in sorts.values()]
+steps = {"shot": shots[0], "mask": inside[0], "mask of cells": small[0]}
+pipeline(
+    {"": steps | {"kept": plotting.dotted(shots[0], first, (h, w))}},
     alt="A shot with a small turned object, its mask, the mask at the size of the feature map, and dots where features were kept: red ones on the object, blue ones around.",
     shows=["foct Figure 2"],
 )
-sizes = [
-    int(method.foreground_.sum()),
-    int((~method.foreground_).sum()),
-    len(points),
-]
-ledger.record("p41_semantic", sizes, tolerance=0.05)
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -119,16 +97,13 @@ ledger.say(
 # %%
 points = method.features(queries[:1])[0].flatten(1).T
 plan = method.plan(method.semantic_, points, method.start_.navigator)
-kinds = {True: (method.foreground_, 10), False: (~method.foreground_, 40)}
-picked = {k: top_queries(plan.forward, n, some) for k, (some, n) in kinds.items()}
+numbers = {"object": 10, "background": 40}
+picked = [top_queries(plan.forward, n, sorts[k]) for k, n in numbers.items()]
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(5.5, 2.7), layout="constrained")
-plotting.draw(axes[0], queries[0].cpu().movedim(0, -1), "query")
-goes = torch.cat([torch.full((len(p),), k) for k, p in picked.items()])
-dots(axes[1], queries[0], torch.cat([*picked.values()]), goes, "what joins")
-plotting.show(
-    fig,
+joins = plotting.dotted(queries[0], picked, (h, w))
+pipeline(
+    {"": {"query": queries[0], "what joins": joins}},
     alt="A query and the places of the features that join the memory, red where they go to foreground entries, blue where they go to the background; most are blue.",
     shows=["foct Figure 3"],
 )
@@ -143,21 +118,19 @@ for rule, found in lengths.items():
     length = total = 0
     for _ in range(12):
         total += 50
-        length = kept_size(
-            total if rule == "authors" else length + 50, 100, 0.25, rule
-        )
+        so_far = total if rule == "authors" else length + 50
+        length = kept_size(so_far, 100, 0.25, rule)
         found.append(length)
+ledger.record("p41_lengths", lengths)
 
 # %% tags=["hide-input"]
-queries_seen = range(1, 13)
-plotting.curves(
-    {"": {("text" if k == "paper" else "public code"): pd.DataFrame([v], columns=queries_seen) for k, v in lengths.items()}},
+said = {"text": lengths["paper"], "public code": lengths["authors"]}
+plotting.lines(
+    {"": {name: (range(1, 13), n) for name, n in said.items()} | {"L": 100}},
     "queries",
     "vectors kept",
-    levels={"L": 100.0},
     shows=["foct Figure 3"],
-)  # fmt: skip
-ledger.record("p41_lengths", lengths)
+)
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -178,13 +151,14 @@ for name, one in (("OCT", whole), ("FOCT", method)):
     )
 on = small_masks(inside[2:3], queries[:1], (h, w))[0].cpu()
 share = {name: float(m[0][on].sum() / m.sum()) for name, m in mass.items()}
-ledger.record("p41_attention", share | {"object": float(on.float().mean())}, tolerance=0.05)  # fmt: skip
-
-# %% tags=["hide-input"]
+share["object"] = float(on.float().mean())
+ledger.record("p41_attention", share, tolerance=0.05)
 large = {
     name: torch.nn.functional.interpolate(m[None], (side, side))[0]
     for name, m in mass.items()
 }
+
+# %% tags=["hide-input"]
 plotting.show_maps(
     queries[:1],
     inside[2:3],
@@ -204,41 +178,9 @@ ledger.say(
 # For each seed and class two shots and a stream of normal queries. How much of the episodic memory lies outside the object, at the end; how well 25 vectors cover everything that was picked; and how many pairs a plan has.
 
 # %%
-KINDS = {"OCT": "none", "FOCT": "exact", "inverted": "inverted"}
-
-
-def radius(points, chosen):
-    return float(torch.cdist(points, chosen).min(1).values.max())
-
-
-# %% tags=["hide-input"]
-
-
-def stream(name, s):
-    """A row: share of background, radius and pairs."""
-    images, inside = pictures(name, s, 2 + n_queries)
-    shots, later = images[:2], images[2:]
-    seen = torch.cat([look(q)[0][0].flatten(1).T for q in later.split(1)])
-    outside = ~small_masks(inside[2:], later, (h, w)).flatten()
-    row = {"all": float(outside.float().mean())}
-    for label, kind in KINDS.items():
-        one = memory(kind, shots, inside[:2])
-        one.stream(later)
-        which = torch.cdist(one.episode_.recent, seen).argmin(1)
-        row[label] = float(outside[which].float().mean())
-        row[f"pairs {label}"] = len(one.semantic_)
-    everything = memory("none", shots, None, capacity=None)
-    everything.stream(later)
-    grown = everything.episode_.recent
-    order = torch.randperm(len(grown), generator=torch.Generator().manual_seed(s))
-    row["coreset"] = radius(grown, compressed(grown, 25, s))
-    row["random"] = radius(grown, grown[order[:25].to(grown.device)])
-    return row
-
-
-# %%
 rows = [
-    {"class": name, "seed": s} | stream(name, s)
+    {"class": name, "seed": s}
+    | study.stream(look, memory, *pictures(name, s, 2 + n_queries), s)
     for name in CLASSES
     for s in range(seed, seed + n_seeds)
 ]
@@ -250,7 +192,7 @@ table = pd.DataFrame(
     {c: {"mean": m, "±": m - low} for c, (m, low, _) in ends.items()}
 )
 table = table.T
-names = ["all", *KINDS]
+names = ["all", *study.KINDS]
 shown = 100 * table.loc[names].rename_axis("background in").reset_index().set_index("background in")  # fmt: skip
 plotting.table(shown.reset_index(), f"Background (%), {n_seeds} seeds; all: of the stream's patches", formats="{:.1f}")  # fmt: skip
 ledger.record("p41_background", table["mean"].loc[names].to_dict(), tolerance=0.05)
