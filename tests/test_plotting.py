@@ -401,6 +401,17 @@ def test_lines_may_be_filled_and_noted(monkeypatch):
     plt.close(fig)
 
 
+def test_a_legend_of_long_names_stays_in_the_figure(monkeypatch):
+    kept = _kept(monkeypatch, "computed")
+    plotting.lines({"": {"a name as long as a line of text, " * 2 + k: [0.0, 1.0] for k in "ab"}}, "x")
+    ((fig, _),) = kept
+    fig.canvas.draw()
+    box = fig.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= fig.bbox.width
+    plt.close(fig)
+
+
 def test_lines_of_nothing_are_refused():
     with pytest.raises(ValueError, match="got none"):
         plotting.lines({"": {}}, "x")

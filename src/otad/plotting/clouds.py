@@ -74,7 +74,7 @@ def planes(
         raise ValueError("planes needs at least one panel; got none")
     down, across = -(-len(titles) // columns), min(columns, len(titles))
     tall = 1.0 if limit else _ratio(panels or {}, paths or {})
-    size = (WIDTH, (tall * WIDTH / across + 0.3) * down + 0.3)
+    size = (WIDTH, (tall * WIDTH / across + 0.45) * down + 0.4)
     fig, axes = plt.subplots(
         down, across, figsize=size, layout="constrained", sharex=True, sharey=True, squeeze=False
     )

@@ -63,7 +63,9 @@ def lines(
         ax.set_title(title, fontsize=10)
     axes[0, 0].set_ylabel(ylabel)
     if len(handles) > 1:
-        fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+        room = int(size[0] / (0.6 + 0.085 * max(map(len, handles))))  # labels of 10 points side by side
+        columns = max(1, min(4, room, len(handles)))
+        fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
     what = f"{ylabel} against {' and '.join(dict.fromkeys(below))}. " if ylabel else ""
     show(fig, alt=f"{what}{'; '.join(told)}. {alt}".strip(), shows=shows)
 
