@@ -458,6 +458,14 @@ def test_a_plane_may_have_paths_a_density_and_a_limit(monkeypatch):
     plt.close(fig)
 
 
+def test_panels_of_paths_alone_have_a_scale_each(monkeypatch):
+    kept = _kept(monkeypatch, "clouds")
+    plotting.planes(paths={"a": {"grid": [np.eye(2)]}, "b": {"grid": [9 * np.eye(2)]}})
+    ((fig, _),) = kept
+    assert fig.axes[0].get_xlim()[1] < 2 < fig.axes[1].get_xlim()[1]
+    plt.close(fig)
+
+
 def test_a_plane_without_panels_is_refused():
     with pytest.raises(ValueError, match="got none"):
         plotting.planes()
