@@ -210,8 +210,8 @@ spro = {
     f"{name}: {pixels}": metrics.spro_curve(scenes, marked[name])
     for name, pixels in areas.items()
 }
-limits = {"": {"limit": 0.05}}
-plotting.lines({"": spro}, "false-positive rate", "sPRO", upright=limits)
+below = "false-positive rate; in the legend saturation areas in pixels"
+plotting.lines({"": spro}, below, "sPRO", upright={"": {"limit": 0.05}})
 
 # %% [markdown]
 # ## F1-max and average precision: how clean is the list of alarms?
