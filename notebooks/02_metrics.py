@@ -50,25 +50,6 @@ def digits(text):
     )
 
 
-def outline(ax, mask, color="#00E5FF"):
-    """Draw the edges between mask and non-mask pixels."""
-    around = np.pad(mask, 1)
-    for i, j in np.argwhere(around[1:, 1:-1] != around[:-1, 1:-1]):
-        ax.plot([j - 0.5, j + 0.5], [i - 0.5, i - 0.5], color=color, lw=2)
-    for i, j in np.argwhere(around[1:-1, 1:] != around[1:-1, :-1]):
-        ax.plot([j - 0.5, j - 0.5], [i - 0.5, i + 0.5], color=color, lw=2)
-
-
-def draw(ax, scores, mask, title=""):
-    """Draw a small map with its scores written in."""
-    ax.imshow(scores, cmap=plotting.HEAT, vmin=0, vmax=9)
-    for (i, j), score in np.ndenumerate(scores):
-        color = "black" if score > 5 else "white"
-        ax.text(j, i, score, ha="center", va="center", fontsize=10, color=color)
-    outline(ax, mask)
-    ax.set(title=title, xticks=[], yticks=[])
-
-
 # %% [markdown]
 # ## A map one can count on one's fingers
 #
@@ -101,11 +82,8 @@ defects = digits("""
 maps, masks = np.stack([defective, good]), np.stack([defects, 0 * defects]) > 0
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 2.9), layout="constrained")
-draw(axes[0], maps[0], masks[0], "two defects")
-draw(axes[1], maps[1], masks[1], "a good image")
-alt = "Two maps of 6 by 10 digits; in one, a block and two pixels are outlined."
-plotting.show(fig, alt)
+toy = {"two defects": maps[0], "a good image": maps[1]}
+plotting.cells(toy, digits=0, outlines=dict(zip(toy, masks, strict=True)))
 
 # %% [markdown]
 # A threshold turns the map into a verdict: everything that scores at least $t$ is called anomalous. Then each pixel is one of
@@ -130,7 +108,7 @@ palette = ListedColormap(list(kinds.values()))
 for column, t in zip(axes.T, shown, strict=True):
     for ax, scores, mask in zip(column, maps, masks, strict=True):
         ax.imshow((scores >= t) + 2 * mask, cmap=palette, vmin=0, vmax=3)
-        outline(ax, mask, "black")
+        plotting.outline(ax, mask, "black")
         ax.set(xticks=[], yticks=[])
     column[0].set_title(f"score ≥ {t}")
     said = "  ".join(f"{name} {rate:.2f}" for name, rate in rates[t].items())
@@ -171,23 +149,20 @@ limit = 0.3
 ledger.record("p02_toy_aupro", metrics.aupro(maps, masks, limit))
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained", sharey=True)
-for ax, height, color in zip(axes, (tpr, pro), (BLUE, GREEN), strict=True):
-    ax.plot(fpr, height, "o-", color=color, ms=4)
-    ax.set(xlabel="false-positive rate (shown to 0.4)", xlim=(-0.01, 0.4))
-    for t, x, y in zip(np.unique(maps)[:1:-1], fpr[1:], height[1:], strict=False):
-        ax.annotate(f"≥ {t}", (x, y), (5, -11), textcoords="offset points")
-cut = np.linspace(0, limit, 200)
-axes[0].fill_between(fpr, tpr, color=BLUE, alpha=0.15)
-axes[1].fill_between(cut, np.interp(cut, fpr, pro), color=GREEN, alpha=0.15)
-axes[1].axvline(limit, color="black", ls=":")
-auroc, aupro = ledger.recorded("p02_toy_auroc"), ledger.recorded("p02_toy_aupro")
-axes[0].set(ylabel="share found", title=f"ROC: pixels, area {auroc:.3f}")
-axes[1].set(title=f"PRO: regions, area to 0.3 ÷ 0.3 = {aupro:.3f}")
-alt = (
-    "ROC and PRO curves; until the small defect is found at 5, PRO stays far below."
+auroc, aupro = (ledger.recorded(f"p02_toy_{name}") for name in ("auroc", "aupro"))
+roc = f"ROC: pixels, area {auroc:.3f}"
+cut = f"PRO: regions, area to 0.3 ÷ 0.3 = {aupro:.3f}"
+falling = ["", *(f"≥ {t}" for t in np.unique(maps)[:1:-1])]
+plotting.lines(
+    {roc: {"TPR": (fpr, tpr)}, cut: {"PRO": (fpr, pro)}},
+    "false-positive rate (shown to 0.4)",
+    "share found",
+    alt="Until the small defect is found at 5, PRO stays far below.",
+    upright={cut: {"limit": limit}},
+    filled={"TPR": 0.4, "PRO": limit},
+    notes={"TPR": falling, "PRO": falling},
+    xlim=(-0.01, 0.4),
 )
-plotting.show(fig, alt)
 
 # %% tags=["remove-input"]
 ledger.say(
@@ -229,18 +204,14 @@ caption = "One defect of 24 annotated pixels, three saturation areas"
 plotting.table(frame, caption=caption, formats="{:.3f}")
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-draw(axes[0], missing, annotated, "somewhere here, something is missing")
-for (name, pixels), color in zip(areas.items(), plotting.COLORS, strict=False):
-    curve = metrics.spro_curve(scenes, marked[name])
-    axes[1].plot(*curve, "o-", ms=4, color=color, label=f"{name}: {pixels}")
-axes[1].axvline(0.05, color="black", ls=":")
-axes[1].set(xlabel="false-positive rate", ylabel="sPRO", ylim=(0, 1.05))
-axes[1].legend(title="saturation area (pixels)", loc="lower right")
-alt = (
-    "A map, hot in a part of its outline; sPRO reaches 1 earlier for smaller areas."
-)
-plotting.show(fig, alt)
+where = "somewhere here, something is missing"
+plotting.cells({where: missing}, digits=0, outlines={where: annotated})
+spro = {
+    f"{name}: {pixels}": metrics.spro_curve(scenes, marked[name])
+    for name, pixels in areas.items()
+}
+below = "false-positive rate; in the legend saturation areas in pixels"
+plotting.lines({"": spro}, below, "sPRO", upright={"": {"limit": 0.05}})
 
 # %% [markdown]
 # ## F1-max and average precision: how clean is the list of alarms?
@@ -381,17 +352,11 @@ caption = f"One set of maps, {len(READINGS)} readings of AU-PRO ({comparisons} c
 plotting.table(summary.rename_axis(None), caption=caption, formats=formats)
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(8.5, 4.6), layout="constrained")
-places = np.arange(len(means))[::-1]
-for method, color, marker in zip(methods, plotting.COLORS, "osD", strict=False):
-    ax.axvline(means.loc["exact", method], color=color, lw=1, ls=":")
-    ax.plot(means[method], places, marker, color=color, label=method, ms=7)
-ax.set_yticks(places, means.index)
-ax.set(xlabel=f"mean AU-PRO over {len(sets)} textures")
-ax.grid(axis="y", color="0.9")
-ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-alt = "Mean AU-PRO of three methods in thirteen readings; never cutting moves all most."
-plotting.show(fig, alt)
+plotting.bars(
+    marks=means,
+    label=f"mean AU-PRO over {len(sets)} textures",
+    levels=means.loc["exact"].to_dict(),
+)
 
 # %%
 others, exact = summary.drop(index="exact"), means.loc["exact"]

@@ -23,7 +23,6 @@ seed = 0
 import math
 import time
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
 from otad import ledger, methods, plotting
@@ -129,35 +128,36 @@ rows = pd.DataFrame(
 by_seed = rows.groupby(["method", "seed"])[["image", "pixel"]].mean()
 board = by_seed.groupby("method").mean().sort_values("image", ascending=False)
 spread = by_seed.groupby("method").std()
+by_class = rows.pivot_table(index="method", columns="class", values="image")
+times = rows.groupby("method")[["fit", "picture"]].median().loc[board.index]
+learns = times["fit"].notna()
 for method, score in board.iterrows():
     # A processor may exchange a few pairs of pictures.
     ledger.record(f"p04_{method}", score.to_dict(), tolerance=0.1)
+alone, taught = (board.index[learns == kind][0] for kind in (False, True))
+best = {"alone": board["image"][alone], "taught": board["image"][taught]}
+ledger.record("p04_best", best, tolerance=0.1)
+fca = by_class.loc["FCA"]
+ledger.record("p04_fca_textures", fca[list(TEXTURES)].mean(), tolerance=0.1)
+ledger.record("p04_fca_scene", fca[list(SCENES)].mean(), tolerance=0.1)
 
 # %% tags=["timing", "hide-input"]
-times = rows.groupby("method")[["fit", "picture"]].median()
-learns = times["fit"].notna()
+shown = pd.DataFrame(
+    {
+        "normal pictures": learns.map({True: str(n_train), False: "none"}),
+        "image AUROC": board["image"],
+        "± sd": spread["image"],
+        "pixel AUROC": board["pixel"],
+        "± sd ": spread["pixel"],
+        "seconds to fit": times["fit"],
+        "ms a picture": times["picture"],
+    }
+).loc[board.index]
 plotting.table(
-    pd.DataFrame(
-        {
-            "normal pictures": learns.map({True: str(n_train), False: "none"}),
-            "image AUROC": board["image"],
-            "± sd": spread["image"],
-            "pixel AUROC": board["pixel"],
-            "± sd ": spread["pixel"],
-            "seconds to fit": times["fit"],
-            "ms a picture": times["picture"],
-        }
-    ).loc[board.index],
+    shown,
     caption=f"{len(board)} methods on {len(CLASSES)} classes, {n_seeds} seeds, pictures of {side} × {side} pixels; the best image AUROC first. "
     "Times are medians on the machine that built this page.",
-    formats={
-        "image AUROC": "{:.1f}",
-        "± sd": "{:.1f}",
-        "pixel AUROC": "{:.1f}",
-        "± sd ": "{:.1f}",
-        "seconds to fit": "{:.2f}",
-        "ms a picture": "{:.1f}",
-    },
+    formats=dict.fromkeys(shown, "{:.1f}") | {"seconds to fit": "{:.2f}"},
     timing=True,
 )
 
@@ -166,35 +166,14 @@ plotting.table(
 # pictures.
 
 # %% tags=["hide-input"]
-by_class = rows.pivot_table(index="method", columns="class", values="image")
-fig, ax = plt.subplots(figsize=(8, 0.42 * len(board) + 1.2), layout="constrained")
-for y, method in enumerate(board.index[::-1]):
-    ax.barh(
-        y,
-        board["image"][method],
-        xerr=spread["image"][method],
-        height=0.6,
-        facecolor="#bbbbbb" if learns[method] else "none",
-        edgecolor="#767676",
-        ecolor="#767676",
-    )
-for name, colour, mark in zip(CLASSES, plotting.COLORS, "osD^", strict=False):
-    ax.plot(
-        by_class[name][board.index[::-1]],
-        range(len(board)),
-        mark,
-        color=colour,
-        label=name,
-    )
-ax.axvline(50, color="black", linewidth=0.8, linestyle=":")
-ax.set(xlabel="image AUROC in % (dotted: guessing)", xlim=(0, 100))
-ax.set_yticks(range(len(board)), board.index[::-1])
-fig.legend(loc="outside upper center", ncols=len(CLASSES))
-plotting.show(
-    fig,
-    alt="Bars of mean image AUROC with one standard deviation over seeds, a mark a class. From the top: "
-    + ", ".join(f"{m} {v:.0f}" for m, v in board["image"].items())
-    + ".",
+plotting.bars(
+    board["image"],
+    by_class.loc[board.index, list(CLASSES)],
+    spread["image"][board.index],
+    hollow=board.index[~learns],
+    label="image AUROC in %, one standard deviation over seeds",
+    levels={"guessing": 50},
+    xlim=(0, 100),
 )
 
 # %% [markdown]
@@ -250,19 +229,11 @@ ledger.say(
 # ## What we found
 
 # %% tags=["remove-input"]
-alone, taught = (
-    board.index[learns[board.index] == kind][0] for kind in (False, True)
-)
-best = {"alone": board["image"][alone], "taught": board["image"][taught]}
-ledger.record("p04_best", best, tolerance=0.1)
 ledger.say(
     f"On {len(CLASSES)} small classes, textures and a scene, the best method that learns from {n_train} normal pictures ({taught}) ranks pictures "
     f"with an image AUROC of {{p04_best[taught]:.0f}} %, the best that sees none ({alone}) with {{p04_best[alone]:.0f}} %.",
     short=True,
 )
-fca = by_class.loc["FCA"]
-ledger.record("p04_fca_textures", fca[list(TEXTURES)].mean(), tolerance=0.1)
-ledger.record("p04_fca_scene", fca[list(SCENES)].mean(), tolerance=0.1)
 ledger.say(
     "A mean over classes hides the most. FCA reaches {p04_fca_textures:.0f} % on the drawn textures and {p04_fca_scene:.0f} % on the scene, "
     "where guessing gives 50 %: it looks for what is rare in its own picture, and in a picture of one thing the thing itself is rare."

@@ -21,7 +21,6 @@ data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: the o
 import inspect
 import math
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -36,7 +35,6 @@ from otad.studies.runner import rows_of
 
 if scale == "paper":
     use_location(data_folder, "mvtec_ad")  # says what is missing
-BLUE, RED, _, PINK = plotting.COLORS[:4]
 
 # %% [markdown]
 # ## Three kinds of company
@@ -79,26 +77,21 @@ drawn = reference_values(f, T, "random", 100, seed=seed).cpu()[:, channel]
 median = every[:, channel].median(dim=0).values
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(plotting.WIDTH, 3.4), layout="constrained")
-axes[0].plot(drawn.T, color="0.82", lw=0.6)
-for row, color in zip(drawn[:3], (RED, PINK, PINK), strict=True):
-    axes[0].plot(row, color=color, lw=1.3)
-axes[0].plot(median, color=BLUE, lw=2.5)
-axes[0].axvline(rank, color="black", ls=":", lw=1)
-axes[0].set(xlabel="rank in the patch", ylabel=f"value, channel {channel}")
+ranked = torch.arange(T * T)
+sorts = {"median of all": median[None], "three": drawn[:3]}
+sorts |= {"one at random": drawn[:1], "all": every[:, channel]}
 v = torch.linspace(0, 1, 300)
-for label, a, color in (
-    ("one at random", drawn[:1, rank], RED),
-    ("three", drawn[:3, rank], PINK),
-    ("all", every[:, channel, rank], "black"),
-    ("median of all", median[rank : rank + 1], BLUE),
-):
-    axes[1].plot(v, charge(v, a) / len(a), color=color, lw=2, label=label)
-axes[1].set(xlabel=f"value at rank {rank}", ylabel="charge per reference")
-axes[1].legend()
-plotting.show(
-    fig,
-    alt="Left: a hundred sorted patches as grey lines, three in colour, far apart, and their median in the middle. Right: the charge against the value: sharp V's for one reference and for the median, a polygon for three, and a rounded bowl for all references whose lowest point is the tip of the median's V.",
+value, price = f"value, channel {channel}", "charge per reference"
+plotting.lines(
+    {
+        value: {"a hundred at random": (ranked, drawn.T)}
+        | {name: (ranked, a.T) for name, a in sorts.items() if name != "all"},
+        price: {n: (v, charge(v, a[:, rank]) / len(a)) for n, a in sorts.items()},
+    },
+    ["rank in the patch", f"value at rank {rank}"],
+    alt="The sorted patches lie far apart, their median in the middle. The charge is a sharp V for one reference and for the median, a polygon for three, and for all references a rounded bowl whose lowest point is the tip of the median's V.",
+    pale=["a hundred at random"],
+    upright={value: {"the rank": rank}},
 )
 
 # %% [markdown]

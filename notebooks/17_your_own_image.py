@@ -27,12 +27,10 @@ page = None  # of a file that holds several, counted from 0
 # %% tags=["hide-input"]
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 
@@ -44,22 +42,10 @@ from otad.features.pretrained import efficientnet_lite0
 from otad.methods.matching.fca import FCA
 from otad.methods.memory.patchcore import PatchCore
 from otad.scale import device, pick
+from otad.studies import own_image
 
 folder = tempfile.TemporaryDirectory()
-
-
-def save(image, name, mode="RGB", **options):
-    """Write (3,H,W) in [0,1] as an 8-bit file of a mode, or as 16-bit grey."""
-    path = Path(folder.name) / name
-    values = image.permute(1, 2, 0).numpy()
-    if mode == "I;16":
-        Image.fromarray((values.mean(-1) * 65535).astype(np.uint16)).save(path)
-    else:
-        Image.fromarray((values * 255).round().astype(np.uint8)).convert(mode).save(
-            path, **options
-        )
-    return path
-
+save = partial(own_image.write, Path(folder.name))
 
 # %% [markdown]
 # ## Which picture
@@ -123,30 +109,7 @@ image, scores = anomaly_map(path, bits=bits, page=page)
 # many small ones all over.
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
-step = -(
-    -max(scores.shape) // 1600
-)  # more than a screen can show costs memory only
-picture, shown = (
-    image.permute(1, 2, 0).numpy()[::step, ::step],
-    scores[::step, ::step],
-)
-axes[0].imshow(picture)
-drawn = axes[1].imshow(shown)
-axes[2].imshow(picture.mean(-1), cmap="gray", vmin=0, vmax=1)
-axes[2].imshow(shown, alpha=0.45)
-axes[2].contour(shown, levels=[np.quantile(scores, 0.99)], colors=plotting.OUTLINE)
-fig.colorbar(drawn, ax=axes[1], location="bottom", shrink=0.8).set_label(
-    "score", fontsize=9
-)
-for ax, title in zip(axes, ("picture", "anomaly map", "overlay"), strict=True):
-    ax.set_title(title, fontsize=10)
-    ax.axis("off")
-plotting.show(
-    fig,
-    alt="Three panels: the picture, its anomaly map, and the map laid over the grey picture with a line round the highest hundredth of the pixels.",
-    shows=["fca Figure 1"],
-)
+plotting.overlay(image, scores, shows=["fca Figure 1"])
 
 # %% [markdown]
 # For the page's own picture we know where the hole is, so one number can be checked: the share of those strangest pixels that lie
@@ -188,33 +151,12 @@ cases = {
     "a phone's": save(resize(base[None], (90, 120))[0], "phone.jpg", exif=lying),
 }
 
-# %% tags=["timing", "hide-input"]
-rows = []
-for name, case in cases.items():
-    start = time.perf_counter()
-    seen, one = anomaly_map(case)
-    rows.append(
-        {
-            "file": name,
-            "picture": "×".join(map(str, seen.shape[1:])),
-            "map": "×".join(map(str, one.shape)),
-            "finite": bool(np.isfinite(one).all()),
-            "seconds": time.perf_counter() - start,
-        }
-    )
-frame = pd.DataFrame(rows)
-plotting.table(
-    frame,
-    caption="One call for every kind of file",
-    formats={"seconds": "{:.2f}"},
-    timing=True,
-)
-
-# %% tags=["remove-input"]
-ledger.record(
-    "p17_sizes_come_back",
-    bool((frame["picture"] == frame["map"]).all() and frame["finite"].all()),
-)
+# %% tags=["timing"]
+found = own_image.tried(anomaly_map, cases)
+same = found["picture"] == found["map"]
+ledger.record("p17_sizes_come_back", bool((same & found["finite"]).all()))
+caption, spec = "One call for every kind of file", {"seconds": "{:.2f}"}
+plotting.table(found, caption, formats=spec, timing=True)
 
 # %% [markdown]
 # A file that cannot be read, or only by a guess, is named in the error, with what to do about it. The last one holds twelve bits in

@@ -23,7 +23,6 @@ seed = 0
 # %% tags=["hide-input"]
 import time
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from torch import nn
@@ -33,15 +32,12 @@ from otad.features.pretrained import efficientnet_lite0
 from otad.methods import CFlow, CSFlow, DifferNet, FastFlow
 from otad.methods.flows.cflow import densities, whole_batch_map
 from otad.methods.flows.couplings import AllInOne, Glow
-from otad.methods.flows.fastflow import log_density
-from otad.methods.flows.fastflow import negative_log_likelihood
+from otad.methods.flows.fastflow import log_density, negative_log_likelihood
 from otad.metrics import image_auroc
 from otad.scale import device, pick
 from otad.studies import flows_opened as opened
 from otad.studies.arenas import packaged
 from otad.studies.sight import stages
-
-WIDTH, (BLUE, RED, GREEN) = plotting.WIDTH, plotting.COLORS[:3]
 
 # %% [markdown]
 # ## What a coupling does
@@ -70,30 +66,20 @@ class ByHand(nn.Module):
 
 one = AllInOne(2, lambda *_: ByHand(10), clamp=1.0)  # takes a tenth of what is said
 two = Glow(2, lambda *_: ByHand(), clamp=3.0)
+through = {
+    "before": lambda x: x,
+    "all-in-one": lambda x: one(x)[0],
+    "Glow": lambda x: two(x)[0],
+    "Glow, undone": lambda x: two.inverse(two(x)[0]),
+}
 
 # %% tags=["hide-input"]
-SQUARE = opened.lattice(-1.5, 1.5, 13)
-
-
-@torch.no_grad()
-def grid(ax, through, title):
-    """Draw the lines of a square grid after a map of the plane, upright ones in blue."""
-    for k, path in enumerate(SQUARE):
-        ax.plot(*through(path).T, color=(BLUE, RED)[k >= 13], lw=0.8)
-    ax.set(xticks=[], yticks=[], aspect="equal")
-    ax.set_title(title, fontsize=10)
-    ax.spines[:].set_visible(False)
-
-
-fig, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.4), layout="constrained")
-grid(axes[0], lambda x: x, "before")
-grid(axes[1], lambda x: one(x)[0], "all-in-one")
-grid(axes[2], lambda x: two(x)[0], "Glow")
-grid(axes[3], lambda x: two.inverse(two(x)[0]), "Glow, undone")
-plotting.show(
-    fig,
-    alt="A square grid; the same after one all-in-one coupling, where upright lines stay straight and the others are bent, wide here and narrow there; after a coupling "
-    "of Glow, where both are bent; and after that one is undone, when it is square again.",
+bent = {title: opened.bent(f, 1.5) for title, f in through.items()}
+plotting.planes(
+    paths=bent,
+    columns=4,
+    alt="After one all-in-one coupling upright lines stay straight and the others are bent, wide here and narrow there; after a coupling "
+    "of Glow both are bent; and after that one is undone the grid is square again.",
 )
 
 # %% [markdown]
@@ -165,25 +151,22 @@ ledger.record("p22_mass", mass, tolerance=0.02)
 ledger.record("p22_density", by, tolerance=0.2)
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 4, figsize=(WIDTH, 2.5), layout="constrained")
-axes[0].contourf(axis, axis, over.exp().T, 12, cmap="Blues")
-axes[0].plot(*fresh[:300].T, ".", color="black", ms=1.5)
-around = torch.linspace(0, 6.3, 90)
-for ax, cloud, title in zip(axes[1:], (before, z), ("z, before", "z, after"), strict=False):  # fmt: skip
-    ax.plot(*cloud.T, ".", color="black", ms=1.5)
-    for radius in (1, 2, 3):
-        ax.plot(radius * around.cos(), radius * around.sin(), color=GREEN, lw=0.8)
-    ax.set_title(title, fontsize=10)
-SQUARE = opened.lattice(-2.5, 2.5, 13)
-grid(axes[3], flow.inverse, "a square grid of z, undone")
-axes[0].set_title("density, fresh points", fontsize=10)
-for ax in axes:
-    ax.spines[:].set_visible(False)
-    ax.set(xticks=[], yticks=[], aspect="equal", xlim=(-3.2, 3.2), ylim=(-3.2, 3.2))
-plotting.show(
-    fig,
-    alt="Points on two arcs under the density that the flow has learnt, which is dark along both and thin between them; the same points in z before training, still two "
-    "arcs, and after it, a round cloud with circles of radius 1, 2 and 3; and a square grid of z brought back, crowded along the arcs and wide elsewhere.",
+seen, undone = "density, fresh points", "a square grid of z, undone"
+clouds = {seen: fresh[:300], "z, before": before, "z, after": z}
+circles = [plotting.ellipse(torch.zeros(2), torch.eye(2), r) for r in (1, 2, 3)]
+rings = {"of radius 1, 2 and 3": circles}
+plotting.planes(
+    {title: {"points": points} for title, points in clouds.items()},
+    paths={
+        "z, before": rings,
+        "z, after": rings,
+        undone: opened.bent(flow.inverse, 2.5),
+    },
+    density={seen: (axis, over.exp())},
+    columns=4,
+    limit=3.2,
+    alt="The density is dark along both arcs and thin between them; before training z still has two arcs, after it, it is a round cloud; "
+    "a square grid of z brought back is crowded along the arcs and wide elsewhere.",
 )
 ledger.say(
     "The density sums to {p22_mass:.3f}. Fresh points have a log density of {p22_density[flow]:.2f} on average, under the Gaussian {p22_density[Gaussian]:.2f}."
@@ -296,27 +279,26 @@ tops = {name: s.image_scores.cpu() for name, (s, _) in scores.items()}
 ranked = {n: 100 * float(image_auroc(t, data.labels)) for n, t in tops.items()}
 ledger.record("p22_outputs", ranked, tolerance=0.4)
 
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.6), layout="constrained")
+# %%
 said = torch.linspace(-8, 8, 200)
-axes[0].plot(said, said, ":", color="black", label="no clamp")
-axes[0].plot(said, 2 * torch.tanh(said), color=BLUE, label="2 tanh s (FastFlow)")
-axes[0].plot(said, 3 * 0.636 * torch.atan(said / 3), color=RED, label="1.9 atan(s/3) (DifferNet)")  # fmt: skip
-axes[0].set(xlabel="said by the network", ylabel="used as s", ylim=(-4, 4))
-axes[0].legend(fontsize=10, loc="lower right")
+clamps = {
+    "no clamp": said,
+    "2 tanh s (FastFlow)": 2 * torch.tanh(said),
+    "1.9 atan(s/3) (DifferNet)": 3 * 0.636 * torch.atan(said / 3),
+}
+
+# %% tags=["hide-input"]
+drawn = {name: (said, used) for name, used in clamps.items()}
+plotting.lines({"": drawn}, "said by the network", "used as s", ylim=(-4, 4))
 energy = opened.sorts(data, *(s.maps for s in scores["energy"]))
-for y, m in enumerate(energy.values()):
-    low, high = (float(m.flatten()[::5].quantile(q)) for q in (0.05, 0.95))
-    axes[1].barh(y, high - low, left=low, color=plotting.COLORS[y])
-for crowd, name in ((4.6, "exp(−energy) = 0.01"), (16.6, "lost beside a 1")):
-    axes[1].axvline(crowd, ls=":", color="black")
-    axes[1].text(crowd, 3.6, name, ha="center", va="bottom", fontsize=10)
-axes[1].set_yticks(range(4), list(energy))
-axes[1].set(xlabel="energy ½ mean z², 5 to 95 % of pixels", xlim=(0, 24))
-plotting.show(
-    fig,
-    alt="Left: what a network says against what a coupling uses; both clamps are straight near 0 and level off below 2 and 3. Right: bars from "
-    "the 5th to the 95th percentile of the energies of good carpet, defects, wood and noise, with dotted lines where the exponential falls to a hundredth and below 2⁻²⁴.",
+tails = torch.tensor([0.05, 0.95])
+plotting.bars(
+    pd.DataFrame(
+        {n: m.flatten()[::5].quantile(tails) for n, m in energy.items()}
+    ).T,
+    label="energy ½ mean z², 5 to 95 % of pixels",
+    levels={"exp(−energy) = 0.01": 4.6, "lost beside a 1": 16.6},
+    xlim=(0, 24),
 )
 
 # %% tags=["remove-input"]
@@ -391,11 +373,14 @@ def small_carpets(number):
 weights = pick(scale, smoke=(1, 16), laptop=(1, 4, 16))
 part = small_carpets(0)
 volume = {f"n={n}": opened.volume_weighed(*part, n, turns, seed) for n in weights}
+ledger.record("p22_volume", volume, tolerance=0.6)
 
 # %% tags=["hide-input"]
-table = pd.DataFrame(volume).T
-ledger.record("p22_volume", volume, tolerance=0.6)
-plotting.table(table, "One flow, its log det weighed n times", formats="{:.1f}")
+plotting.table(
+    pd.DataFrame(volume).T,
+    "One flow, its log det weighed n times",
+    formats="{:.1f}",
+)
 ledger.say(
     "With the likelihood's own weight training pictures end at a mean $z^2$ of {p22_volume[n=1][mean z², training]:.2f}, with sixteen times the weight at {p22_volume[n=16][mean z², training]:.1f}. The "
     "image AUROC, {p22_volume[n=1][image AUROC]:.1f} against {p22_volume[n=16][image AUROC]:.1f} %, is one of one small run. What surely changes is the scale of every score, and with it any threshold taken from $\\chi^2$; and a batch of "
@@ -419,15 +404,15 @@ for k in range(runs):
     curves.append(opened.auroc_of_epochs(scores, labels).tolist())
     ends.append(opened.last_and_best(scores, labels, seed + k))
     squares.append([float(of_learnt.mean()), float(of_asked[~labels].mean())])
-
-# %% tags=["hide-input"]
-frame = pd.DataFrame(curves, columns=range(1, epochs + 1)).iloc[:, 1::2]
-plotting.curves({"": {"test pictures": frame}}, "epoch", "image AUROC, %")
 gap = [row["best"] - row["last"] for row in ends]
 gain = [row["honest"] - row["last"] for row in ends]
 told = ledger.span("p22_best", gap, 0.9), ledger.span("p22_honest", gain, 0.9)
 ledger.record("p22_ends", pd.DataFrame(ends).mean().to_dict(), tolerance=0.3)
 ledger.record("p22_fit", torch.tensor(squares).mean(0).tolist(), tolerance=0.6)
+
+# %% tags=["hide-input"]
+frame = pd.DataFrame(curves, columns=range(1, epochs + 1)).iloc[:, 1::2]
+plotting.curves({"": {"test pictures": frame}}, "epoch", "image AUROC, %")
 ledger.say(
     f"Over {runs} seeds the last epoch has {{p22_ends[last]:.1f}} % on average, the best {{p22_ends[best]:.1f}} %: {told[0]} points. An epoch chosen on other pictures is worth {told[1]} points, which so few seeds cannot tell from nothing; the rest of the gap is choice. "
     "And $\\chi^2$ no longer fits: training pictures end at a mean $z^2$ of {p22_fit[0]:.2f}, fresh good ones at {p22_fit[1]:.1f}. The flow knows its pictures better than their kind."
@@ -454,14 +439,11 @@ learned = {n: m.flows_ if hasattr(m, "flows_") else [m.flow_] for n, m in flows.
 counted = {n: sum(p.numel() for f in fs for p in f.parameters()) for n, fs in learned.items()}  # fmt: skip
 ledger.record("p22_parameters", counted)
 costs = {
-    name: {
-        "parameters": f"{counted[name]:,}",
-        "seconds to fit": seconds[name],
-        "ms a picture": 1000 * seconds[f"{name}, picture"],
-    }
-    for name in flows
+    "parameters": pd.Series(counted).map("{:,}".format),
+    "seconds to fit": {n: seconds[n] for n in flows},
+    "ms a picture": {n: 1000 * seconds[f"{n}, picture"] for n in flows},
 }
-plotting.table(pd.DataFrame(costs).T, f"{n_train} pictures of {side} pixels; DifferNet looks eight times", timing=True)  # fmt: skip
+plotting.table(pd.DataFrame(costs), f"{n_train} pictures of {side} pixels; DifferNet looks eight times", formats="{:.1f}", timing=True)  # fmt: skip
 
 # %% [markdown]
 # ## What we found

@@ -113,6 +113,11 @@ plotting.show(fig, alt=f"Five rows, a method each: a transistor with an outlined
 # %%
 logical = torch.tensor([k in scenes.LOGICAL["transistor"] for k in data.kinds])
 sorts = {"structural": ~logical, "logical": logical | ~data.labels}
+areas = data.masks.float().mean((1, 2))
+areas = {
+    sort: 100 * float(areas[w & data.labels].median()) for sort, w in sorts.items()
+}
+ledger.record("p23_areas", areas)
 
 
 def auroc(values, which=None):
@@ -140,11 +145,6 @@ ledger.record("p23_levels", by_level, tolerance=0.5)
 means = {c: float(table[c].astype(float).mean()) for c in words}
 best = table["structural"].astype(float)
 ledger.record("p23_means", means | {"best": float(best.max())}, tolerance=0.5)
-areas = data.masks.float().mean((1, 2))
-areas = {
-    sort: 100 * float(areas[w & data.labels].median()) for sort, w in sorts.items()
-}
-ledger.record("p23_areas", areas)
 
 # %% tags=["remove-input"]
 ledger.say("After these short trainings the five find structural defects with {p23_means[structural]:.0f} % on average (" + str(best.idxmax()) + " with {p23_means[best]:.0f}), logical ones with {p23_means[logical]:.0f} %. Half of the structural defects cover {p23_areas[structural]:.1f} % of the picture or less, half of the logical ones {p23_areas[logical]:.1f} %: what counts is how much of the picture is new at its place, and a student of aligned pictures has never seen a leg anywhere else. The levels of STPM alone have {p23_levels[STPM][0]:.0f}, {p23_levels[STPM][1]:.0f} and {p23_levels[STPM][2]:.0f} %, those of RD4AD {p23_levels[RD4AD][0]:.0f}, {p23_levels[RD4AD][1]:.0f} and {p23_levels[RD4AD][2]:.0f} %. The printed means over MVTec AD, of full trainings on other data, are {p23_printed[RD4AD]:.1f} (RD4AD, image) and {p23_printed[Glance]:.1f} (Glance, pixel, the lowest of its table).")  # fmt: skip

@@ -156,22 +156,19 @@ tops = {k: core.score(x.to(device())).image_scores.cpu() for k, x in tops.items(
 rows = pd.DataFrame({key: row for key, (row, _) in lessons.items()}).T
 table = rows.groupby(level=0, sort=False).mean()
 table.loc["PatchCore, no teacher"] = found(lambda x: x, tops)
+table = table[["own", *KINDS, "real"]]
+
+# %%
+four, core_row = table.loc[list(MAKERS)], table.loc["PatchCore, no teacher"]
+best = {"own": four["own"].min(), "own best": four["own"].max()}
+best |= {"real": four["real"].max(), "core": core_row["real"]}
+best["planted"] = four[list(KINDS)].mean(axis=1).max()
+best["core planted"] = core_row[list(KINDS)].mean()
+ledger.record("p24_best", best, tolerance=0.6)
+ledger.record("p24_table", four.T.to_dict(), tolerance=0.6)
 
 # %% tags=["hide-input"]
-table = table[["own", *KINDS, "real"]]
 plotting.table(table, caption=f"Image AUROC (%) by kind of defect, means over {len(draws)} draws of the made defects and of the decoder; the test pictures stay the same", formats="{:.0f}")  # fmt: skip
-best = {
-    "own": table["own"].min(),
-    "own best": table["own"].max(),
-    "real": table.loc[list(MAKERS), "real"].max(),
-}
-best |= {"planted": table.loc[list(MAKERS), list(KINDS)].mean(axis=1).max()}
-best |= {"core": table.iloc[-1]["real"], "core planted": table.iloc[-1][list(KINDS)].mean()}  # fmt: skip
-best |= {"who": table.loc[list(MAKERS), "real"].idxmax()}
-ledger.record("p24_table", table.iloc[:-1].T.to_dict(), tolerance=0.6)
-ledger.record(
-    "p24_best", {k: v for k, v in best.items() if k != "who"}, tolerance=0.6
-)
 
 # %% tags=["remove-input"]
 ledger.say("Fresh defects of its own maker a decoder finds with {p24_best[own]:.0f} to {p24_best[own best]:.0f} %. Of planted defects, over all kinds, the best of the four finds {p24_best[planted]:.0f} %, of real ones {p24_best[real]:.0f} %; PatchCore, which knows of no defects, {p24_best[core planted]:.0f} and {p24_best[core]:.0f} %. The first column is what the training loss sees. It says little about the last.")  # fmt: skip

@@ -29,7 +29,6 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgba
 
 from otad import ledger, plotting
 from otad.data.packaged import solar
@@ -137,28 +136,27 @@ ledger.say("Look for the outliers (orange). They are {p31_outliers:.1%} of the t
 views = {"before": target} | aligned
 
 
-def ellipse(ax, points, color):
-    """One standard deviation of the fitted Gaussian."""
-    mean, covariance = (x.numpy() for x in gaussian(points))
-    around = np.linspace(0, 2 * np.pi, 80)
-    circle = np.stack([np.cos(around), np.sin(around)])
-    drawn = mean[:, None] + 1.5 * np.linalg.cholesky(covariance) @ circle
-    ax.plot(*drawn, color=color, lw=1.2)
+def groups(z):
+    normal, strange = z[:n_normal], z[n_normal:]
+    return {
+        "memory": memory,
+        "target, normal": normal,
+        "target, anomalous": strange,
+    }
 
 
-fig, axes = plt.subplots(2, 3, figsize=(plotting.WIDTH, 5.6), layout="constrained", sharex=True, sharey=True)  # fmt: skip
-for ax, (name, z) in zip(axes.flat, views.items(), strict=True):
-    ax.scatter(*memory.T, s=22, color="0.72", label="memory")
-    ax.scatter(*z[:n_normal].T, s=9, color=BLUE, label="target, normal")
-    ax.scatter(*z[n_normal:].T, s=16, color=RED, marker="^", label="target, anomalous")  # fmt: skip
-    if name in ("before", "moments", "KL"):
-        ellipse(ax, memory, "0.5")
-        ellipse(ax, z, BLUE)
-    ax.set_title(name, fontsize=10)
-    ax.set(xticks=[], yticks=[], aspect="equal")
-    ax.spines[:].set_visible(False)
-fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)  # fmt: skip
-plotting.show(fig, alt="Six panels of the same two clouds: before alignment the target lies to the lower right of the memory; after each of five alignments it lies on or near it. Ellipses of fitted Gaussians are drawn for the first three panels. With moments and KL the normal points come to rest beside the memory, because the outliers count in the ellipse; with transport they lie on it.", shows=["ttad Figure 2"])  # fmt: skip
+def gaussians(z):
+    """One and a half standard deviations of both fitted Gaussians."""
+    of = {"memory": memory, "target, normal": z}
+    return {name: [plotting.ellipse(*gaussian(x), 1.5)] for name, x in of.items()}
+
+
+plotting.planes(
+    {name: groups(z) for name, z in views.items()},
+    paths={name: gaussians(views[name]) for name in ("before", "moments", "KL")},
+    alt="Before alignment the target lies to the lower right of the memory; after each of five alignments it lies on or near it. Ellipses of fitted Gaussians are drawn for the first three panels. With moments and KL the normal points come to rest beside the memory, because the outliers count in the ellipse; with transport they lie on it.",
+    shows=["ttad Figure 2"],
+)
 
 # %% [markdown]
 # In numbers, over fresh draws: how far the normal points end from where they ought to be (root mean square, on a cloud of radius 1.5), and how well the distance to the nearest memory entry (Eq. 2) tells outliers from normal points. The
@@ -201,29 +199,14 @@ plans = {kind: assign(target, memory, kind, EPSILON) for kind in KEPT}
 
 
 # %% tags=["hide-input"]
-def draw_links(ax, plan):
-    strongest = plan.max()
-    strong = plan > 0.02 * strongest
-    for rows, color in ((~outlier, BLUE), (outlier, RED)):
-        i, j = torch.nonzero(strong & rows[:, None], as_tuple=True)
-        shade = (plan[i, j] / strongest).clamp(0.04, 1).numpy() * 0.6
-        colors = np.tile(to_rgba(color), (len(i), 1))
-        colors[:, 3] = shade
-        lines = torch.stack([target[i], memory[j]], 1).numpy()
-        ax.add_collection(LineCollection(lines, colors=colors, linewidths=0.8))
-
-
-fig, axes = plt.subplots(1, 3, figsize=(plotting.WIDTH, 3.3), layout="constrained", sharex=True, sharey=True)  # fmt: skip
-for ax, (kind, plan) in zip(axes, plans.items(), strict=True):
-    draw_links(ax, plan)
-    ax.scatter(*memory.T, s=14, color="0.6")
-    ax.scatter(*target[:n_normal].T, s=6, color=BLUE)
-    ax.scatter(*target[n_normal:].T, s=12, color=RED, marker="^")
-    links = int((plan > 0.02 * plan.max()).sum())
-    ax.set_title(f"{kind}: {links} links", fontsize=10)
-    ax.set(xticks=[], yticks=[], aspect="equal")
-    ax.spines[:].set_visible(False)
-plotting.show(fig, alt="Three panels with lines between target points and memory entries. The continuous plan is a dense bundle; the Hungarian assignment joins each memory entry to one point and leaves others free; the discrete plan keeps a few hundred lines, and every outlier still has at least one.", shows=["ttad Figure 2"])  # fmt: skip
+counted = {k: int((plan > 0.02 * plan.max()).sum()) for k, plan in plans.items()}
+named = {f"{kind}: {n} links": plans[kind].T for kind, n in counted.items()}
+plotting.planes(
+    dict.fromkeys(named, groups(target)),
+    named,
+    alt="The continuous plan is a dense bundle; the Hungarian assignment joins each memory entry to one point and leaves others free; the discrete plan keeps a few hundred lines, and every outlier still has at least one.",
+    shows=["ttad Figure 2"],
+)
 
 # %% [markdown]
 # ## What Eq. 6 can and cannot do

@@ -264,19 +264,24 @@ mean, half = ends.loc["mean"], ends.loc["mean"] - ends.loc["low"]
 mean, half = (x.unstack(sort=False) for x in (mean, half))
 plotting.dots(None, mean, half, "points", zero=True)
 
-# %% tags=["hide-input"]
+# %% [markdown]
+# How many of these intervals lie beside zero? *Text* and *everything* are not single decisions and do not count.
+
+# %%
 single = [k for k in effects if k[0] not in ("everything", "text")]
-by_size = sorted(single, key=lambda k: -abs(effects[k][0]))
 beside = [k for k in single if effects[k][1] * effects[k][2] > 0]
 of_image = [k for k in beside if k[1] == AUROC["image"]]
+ledger.record("p45_beside_zero_image", len(of_image), tolerance=0.5)
+ledger.record("p45_beside_zero", len(beside), tolerance=0.5)
+ledger.record("p45_intervals", len(single))
+
+# %% tags=["hide-input"]
+by_size = sorted(single, key=lambda k: -abs(effects[k][0]))
 ledger.record("p45_effects", {f"{a}, {b}": e[0] for (a, b), e in effects.items()}, tolerance=0.5)  # fmt: skip
 for k, largest in enumerate(by_size[:2]):
     ledger.record(f"p45_largest_{k}", f"{largest[0]} ({largest[1]})")
     e = dict(zip(("mean", "low", "high"), effects[largest], strict=True))
     ledger.record(f"p45_largest_{k}_effect", e, tolerance=0.3)
-ledger.record("p45_beside_zero_image", len(of_image), tolerance=0.5)
-ledger.record("p45_beside_zero", len(beside), tolerance=0.5)
-ledger.record("p45_intervals", len(single))
 ledger.record("p45_seeds", n_seeds)
 
 # %% tags=["remove-input"]

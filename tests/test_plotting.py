@@ -401,6 +401,17 @@ def test_lines_may_be_filled_and_noted(monkeypatch):
     plt.close(fig)
 
 
+def test_a_legend_of_long_names_stays_in_the_figure(monkeypatch):
+    kept = _kept(monkeypatch, "computed")
+    plotting.lines({"": {"a name as long as a line of text, " * 2 + k: [0.0, 1.0] for k in "ab"}}, "x")
+    ((fig, _),) = kept
+    fig.canvas.draw()
+    box = fig.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= fig.bbox.width
+    plt.close(fig)
+
+
 def test_lines_of_nothing_are_refused():
     with pytest.raises(ValueError, match="got none"):
         plotting.lines({"": {}}, "x")
@@ -444,6 +455,14 @@ def test_a_plane_may_have_paths_a_density_and_a_limit(monkeypatch):
     assert len(right.collections) == 2
     assert left.lines[0].get_markersize() == 1.5
     assert "a: 300 points; b: lines: 1 grid, lines: 1 rest." in told["alt"]
+    plt.close(fig)
+
+
+def test_panels_of_paths_alone_have_a_scale_each(monkeypatch):
+    kept = _kept(monkeypatch, "clouds")
+    plotting.planes(paths={"a": {"grid": [np.eye(2)]}, "b": {"grid": [9 * np.eye(2)]}})
+    ((fig, _),) = kept
+    assert fig.axes[0].get_xlim()[1] < 2 < fig.axes[1].get_xlim()[1]
     plt.close(fig)
 
 

@@ -116,6 +116,19 @@ def test_a_page_has_at_most_five_hundred_lines():
     assert {page: n for page, n in lines.items() if n > 500} == {}
 
 
+def _plumbing(page):
+    """Share of a page's lines that are code which readers see only if they ask for it."""
+    text = (ROOT / "notebooks" / f"{page}.py").read_text()
+    cells = [cell.splitlines() for cell in text.split("\n# %%")[1:]]
+    hidden = [lines for head, *lines in cells if "hide-input" in head or "remove-input" in head]
+    return sum(bool(line.strip()) for lines in hidden for line in lines) / text.count("\n")
+
+
+def test_plumbing_is_below_a_quarter_of_every_page():
+    shares = {page: round(_plumbing(page), 3) for page in pages()}
+    assert {page: share for page, share in shares.items() if share >= 0.25} == {}
+
+
 # Studies with cells of a tree that differed from its commit; none may join them, and one whose cells are computed again leaves.
 UNCLEAN = {"pradot_ablations", "ttad_qualitative"}
 

@@ -159,3 +159,11 @@ def test_pixels_are_sorted_by_what_they_show():
     own = data.masks.float() + 2 * (~data.labels)[:, None, None]
     found = opened.sorts(data, own, torch.arange(4.0).view(4, 1, 1).expand(4, 5, 7))
     assert [set(m.flatten().tolist()) for m in found.values()] == [{2}, {1}, {0, 1}, {2, 3}]
+
+
+def test_a_bent_grid_has_its_upright_lines_apart():
+    grid = opened.bent(lambda x: 2 * x + 1, 1.5, lines=4)
+    upright, level = grid.values()
+    assert len(upright) == len(level) == 4
+    assert all(float(line[:, 0].std()) == 0 and float(line[:, 1].max()) == 4 for line in upright)
+    assert all(float(line[:, 1].std()) == 0 for line in level)

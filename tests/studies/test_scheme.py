@@ -71,3 +71,15 @@ def test_the_grid_has_a_row_a_pair_and_repeats():
     assert {row["seed"] for row in rows} == {7}
     assert all(0 <= row[m] <= 100 for row in rows for m in ("image", "pixel"))
     assert rows == list(scheme.grid(net, data, 7))
+
+
+def test_a_board_has_the_school_of_each_method_and_where_it_lives():
+    lines = """
+    A | a | eyes | – | difference
+    B-C | b | a net | a mean | distance
+    """
+    homes = {"A": "otad.methods.density.a", "BC": "otad.methods.memory.bc"}
+    found = scheme.board(lines, {"a": "one", "b": "two"}, homes, {"B-C": "BC"})
+    assert found["school"].tolist() == ["one", "two"]
+    assert found["here"].tolist() == ["density.a", "memory.bc"]
+    assert scheme.board(lines, {}, {}, {})["here"].tolist() == ["–", "–"]

@@ -66,7 +66,7 @@ def planes(
 
     links: title → weights (n,m) between the n points of the first group and the m of all others, each as wide as its share of the
     strongest; those below a fiftieth of it are left out. paths: title → name → polylines (k,2), thin, in the colour of the group of this
-    name or one of their own; a panel may have these alone. density: title → (axis (k,), values (k,k)), the first index along x. limit:
+    name or one of their own; where there are no points, panels have a scale each. density: title → (axis (k,), values (k,k)), the first index along x. limit:
     where both axes end. The alt text counts points and links, and ends with `alt`. ValueError without a panel.
     """
     titles = list(dict.fromkeys([*(panels or {}), *(paths or {})]))
@@ -74,9 +74,15 @@ def planes(
         raise ValueError("planes needs at least one panel; got none")
     down, across = -(-len(titles) // columns), min(columns, len(titles))
     tall = 1.0 if limit else _ratio(panels or {}, paths or {})
-    size = (WIDTH, (tall * WIDTH / across + 0.3) * down + 0.3)
+    size = (WIDTH, (tall * WIDTH / across + 0.45) * down + 0.4)
     fig, axes = plt.subplots(
-        down, across, figsize=size, layout="constrained", sharex=True, sharey=True, squeeze=False
+        down,
+        across,
+        figsize=size,
+        layout="constrained",
+        sharex=bool(panels),
+        sharey=bool(panels),
+        squeeze=False,
     )
     handles: dict[str, Any] = {}
     told = []

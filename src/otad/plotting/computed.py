@@ -63,7 +63,10 @@ def lines(
         ax.set_title(title, fontsize=10)
     axes[0, 0].set_ylabel(ylabel)
     if len(handles) > 1:
-        fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+        room = int(size[0] / (0.6 + 0.085 * max(map(len, handles))))  # labels of 10 points side by side
+        columns = max(1, min(4, room, len(handles)))
+        fig.set_figheight(size[1] + 0.2 * (-(-len(handles) // columns) - 1))
+        fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
     what = f"{ylabel} against {' and '.join(dict.fromkeys(below))}. " if ylabel else ""
     show(fig, alt=f"{what}{'; '.join(told)}. {alt}".strip(), shows=shows)
 
@@ -82,8 +85,9 @@ def _line(ax: Axes, line: Line, color: str, pale: bool) -> tuple[Any, str]:
 def _fill(ax: Axes, line: Line, end: float, color: str) -> None:
     """Shade what lies below a line, from its beginning to an x."""
     x, y = (numbers(v) for v in line)
-    cut = np.concatenate([x[x < end], [end]])
-    ax.fill_between(cut, np.interp(cut, x, y), color=color, alpha=0.15, lw=0)
+    kept = x < end
+    cut, height = np.append(x[kept], end), np.append(y[kept], np.interp(end, x, y))
+    ax.fill_between(cut, height, color=color, alpha=0.15, lw=0)
 
 
 def _ends(x: np.ndarray, y: np.ndarray) -> str:

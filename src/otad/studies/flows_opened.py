@@ -128,6 +128,13 @@ def lattice(low: float, high: float, lines: int, points: int = 200) -> list[Tens
     return [*upright, *[line.flip(1) for line in upright]]
 
 
+@torch.no_grad()
+def bent(through: Callable[[Tensor], Tensor], reach: float, lines: int = 13) -> dict[str, list[Tensor]]:
+    """Return the lines of a square grid from −reach to reach after a map of the plane: direction → lines, each as points (n,2)."""
+    paths = [through(line) for line in lattice(-reach, reach, lines)]
+    return {"upright before": paths[:lines], "level before": paths[lines:]}
+
+
 def chi_square_gap(squares: Tensor, dimensions: int) -> float:
     """Return the largest distance between the distribution of squares (n,) and chi square's (Kolmogorov and Smirnov's statistic)."""
     ordered = squares.double().sort().values

@@ -6,10 +6,11 @@ generator gives the picture back, and the difference tells. Nothing here is stor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -112,3 +113,19 @@ def grid(net: Extractor, data: Dataset, seed: int) -> Iterator[Row]:
                 "image": 100 * float(image_auroc(maps.amax((1, 2)), data.labels)),
                 "pixel": 100 * float(pixel_auroc(maps, cast(Tensor, data.masks))),
             }
+
+
+def board(
+    methods: str, schools: Mapping[str, str], homes: Mapping[str, str], named: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return what stands in the places of the scheme: a row a line of `methods`, cells set apart by "|", the school after the name.
+
+    schools: key of a method, its second cell, to its school. homes: name of a method here to its module, the last column; named: those
+    whose name is another one here.
+    """
+    columns = ["method", "school", "extractor or generator", "estimate", "distance or difference"]
+    lines = [[cell.strip() for cell in line.split("|")] for line in methods.strip().splitlines()]
+    found = pd.DataFrame(lines, columns=columns)
+    found["school"] = found["school"].map(dict(schools))
+    modules = [homes.get(named.get(name, name), "–") for name in found["method"]]
+    return found.assign(here=[module.removeprefix("otad.methods.") for module in modules])
