@@ -25,7 +25,7 @@ def chromium():
 
 def test_the_book_is_there_and_complete():
     names = {path.stem for path in links.html_pages(HTML)}
-    assert {"index", "welcome", "ledger", "audit", "figures", "status", *pages()} <= names
+    assert {"index", "welcome", "ledger", "audit", "figures", "parity", "status", *pages()} <= names
 
 
 def test_recorded_values_are_the_accepted_ones(scale):

@@ -3,6 +3,7 @@ import shutil
 import pytest
 
 from otad.publish import root
+from otad.publish.parity import FILE as PARITY
 
 PAGE = """\
 # %% [markdown]
@@ -42,15 +43,23 @@ def book(tmp_path, monkeypatch):
 def small_book(tmp_path_factory):
     """A whole repository in small, with a space and an umlaut in its path, that `make book` builds in seconds: its folder."""
     home, folder = root(), tmp_path_factory.mktemp("small") / "a space" / "ü"
-    for name in ("notebooks", "book"):
+    for name in ("notebooks", "book", "results"):
         (folder / name).mkdir(parents=True)
-    for name in ("_config.yml", "Snakefile", "requirements.txt", "book/references.bib", "book/references.md"):
+    copied = (
+        "_config.yml",
+        "Snakefile",
+        "requirements.txt",
+        "book/references.bib",
+        "book/references.md",
+        PARITY,
+    )
+    for name in copied:
         shutil.copy(home / name, folder / name)
     (folder / "src").symlink_to(home / "src")
     (folder / "CONTRIBUTING.md").write_text("# Contributing\n")
     (folder / "book" / "welcome.md").write_text("# Welcome\n")
     files = ["notebooks/10_page", "notebooks/11_page", "CONTRIBUTING"]
-    files += [f"book/{name}" for name in ("ledger", "audit", "figures", "status", "references")]
+    files += [f"book/{name}" for name in ("ledger", "audit", "figures", "parity", "status", "references")]
     chapters = "".join(f"  - file: {name}\n" for name in files)
     (folder / "_toc.yml").write_text(f"format: jb-book\nroot: book/welcome\nchapters:\n{chapters}")
     # A page may take a moment, so that it can be killed; and matplotlib complains of a home that it cannot write.

@@ -1,7 +1,7 @@
 """From notebooks to the checked book. Used by the Makefile and the Snakefile only; knows no method.
 
 notebooks → executed (`notebooks.py`, `execute.py`) → staged (`stage.py`, with what opens a page, `short.py`, and a part, `parts.py`, links of
-mentions, `crossref.py`, and generated pages, `generated.py`, `audit.py`) → HTML (`build.py`) → checked
+mentions, `crossref.py`, and generated pages, `generated.py`, `audit.py`, `parity.py`) → HTML (`build.py`) → checked
 (tests/test_book.py with `expected.py`, `links.py`, `browser.py`). What holds the processes of a build together: `processes.py`. The same
 values on another processor: `portable.py`.
 """

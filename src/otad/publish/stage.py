@@ -14,6 +14,7 @@ from otad.publish.audit import audit_page
 from otad.publish.crossref import link_notebook, link_text
 from otad.publish.generated import after_holm, figures_page, ledger_page, status_page, substitutions, verdicts
 from otad.publish.notebooks import colab_link
+from otad.publish.parity import parity_page
 from otad.publish.parts import write_overviews
 from otad.publish.short import open_page
 
@@ -45,6 +46,7 @@ def stage(scale: str) -> Path:
         "ledger": ledger_page(run, scale),
         "audit": audit_page(),
         "figures": figures_page(run),
+        "parity": parity_page(),
         "status": status_page(run, scale),
     }.items():
         (target / "book" / f"{name}.md").write_text(text, encoding="utf-8")
