@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from otad.features.pretrained import efficientnet_lite0
 from otad.methods import SPADE
@@ -57,6 +58,10 @@ def test_what_is_kept_follows_from_shapes(counted):
 
 
 def test_operations_of_a_search_and_of_a_permutation(counted):
+    assert (
+        counted.network["SPADE, K = 50"] == counted.network["CFlow, matrices"]
+    )  # the first one also builds it
+    assert counted.network["PatchCore, 1 %"] == counted.network["FastFlow, matrices"]
     places, memory = 28**2, round(0.1 * 209 * 28**2)
     assert counted.own["PatchCore, 10 %"] == 2 * places * memory * 1536
     once = sum(2 * 8 * c * c * side**2 for c, side in ((256, 56), (512, 28), (1024, 14)))
@@ -68,6 +73,18 @@ def test_operations_of_a_search_and_of_a_permutation(counted):
 def test_work_is_counted_in_products_and_calls():
     a, b = torch.empty(13, 17, device="meta"), torch.empty(17, 5, device="meta")
     assert counts.operations(lambda: (a @ b).view(5, 13).relu()) == (2 * 13 * 17 * 5, 2)
+    maps = [torch.empty(1, c, 6, 6, device="meta") for c in (10, 14)]
+    flow = study.csflow(
+        counts._nobody, [torch.empty(1, 10, 8 // k, 4 // k, device="meta") for k in (1, 2, 4)], 5, hidden=7
+    ).flow_
+    flows = study.fastflow(counts._nobody, maps, True).flows_
+    for net, x in (
+        (flow, [torch.empty(1, 10, 8 // k, 4 // k, device="meta") for k in (1, 2, 4)]),
+        (flows[1], maps[1]),
+    ):
+        with FlopCounterMode(display=False) as torchs_own:
+            net(x)
+        assert counts.operations(net, x)[0] == torchs_own.get_total_flops() > 0
 
 
 def test_a_matrix_does_what_indices_do():
@@ -121,3 +138,27 @@ def test_a_pass_times_every_choice_once_and_takes_turns():
     assert torch.get_num_threads() == threads
     assert set(study.passed("smoke", only=study.LIVE)) == set(study.LIVE) <= {*choices}
     assert set(study.PRINTED) == {"spade", "patchcore", "cflow", "csflow", "differnet", "fastflow"}
+
+
+def test_each_claim_is_asked_of_the_choice_that_decides_and_of_others():
+    cost = dict.fromkeys([name for names in study.CHOICES.values() for name in names], 60.0)
+    cost |= {
+        "SPADE, K = 50": 600.0,
+        "PatchCore, 1 %": 20.0,
+        "FastFlow, matrices": 30.0,
+        "DifferNet, 64 views": 1800.0,
+    }
+    asked = study.ratios(cost, "benchmark-06")
+    assert list(asked) == [
+        f"{m} over FastFlow" for m in ("SPADE", "PatchCore", "CFlow", "CS-Flow", "DifferNet")
+    ]
+    assert list(asked.values()) == [20, 2, 2, 2, 60]
+    assert study.ratios(cost, "benchmark-09")["PatchCore over CFlow"] == 1
+    faster = study.ratios(cost, "benchmark-09", patchcore="PatchCore, 1 %")
+    assert faster["PatchCore over FastFlow"] == pytest.approx(2 / 3)
+    assert study.ratios(cost, "benchmark-10") == {"SPADE over 3 times PatchCore": pytest.approx(10 / 3)}
+    assert study.ratios(cost, "benchmark-11") == {"64 views over 10 times one": 3}
+    with pytest.raises(ValueError, match="benchmark-11"):
+        study.ratios(cost, "benchmark-07")
+    known = {name for names in study.CHOICES.values() for name in names}
+    assert all({*other.values()} <= known for rows in study.INSTEAD.values() for other in rows.values())

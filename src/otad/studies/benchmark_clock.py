@@ -4,7 +4,7 @@ Time does not depend on what a network has learnt, so weights, memories and pict
 cell is one pass over the table; the methods take turns at being first. Processor seconds of one thread; on a GPU, at paper scale, wall time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
@@ -41,6 +41,7 @@ CHOICES = {
     "differnet": ("DifferNet, 64 views", "DifferNet, 1 view", "DifferNet, 1 view, with map"),
     "fastflow": ("FastFlow, matrices", "FastFlow, indices"),
 }
+NAMES = {m: choices[0].partition(",")[0] for m, choices in CHOICES.items()}
 PRINTED = {method: choices[0] for method, choices in CHOICES.items()}
 LIVE = (
     *(name for name in PRINTED.values() if "64" not in name),
@@ -323,6 +324,49 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     """Yield a row a configuration, in the order in which the pass came to them."""
     for name, spent in passed(scale, cell["seed"] - FIRST_SEED).items():
         yield {"configuration": name, "ms": 1000 * spent}
+
+
+# What the claims ask --------------------------------------------------------------------------------
+
+# What is put in place of a deciding choice, to see what a claim hangs on.
+INSTEAD: dict[str, dict[str, dict[str, str]]] = {
+    "benchmark-06": {
+        "permutations by indices": {"cflow": "CFlow, indices", "fastflow": "FastFlow, indices"},
+        "coreset of 1 %": {"patchcore": "PatchCore, 1 %"},
+        "coreset of 25 %": {"patchcore": "PatchCore, 25 %"},
+    },
+    "benchmark-09": {
+        "permutations by indices": {"cflow": "CFlow, indices", "fastflow": "FastFlow, indices"},
+        "coreset of 1 %": {"patchcore": "PatchCore, 1 %"},
+        "coreset of 25 %": {"patchcore": "PatchCore, 25 %"},
+        "SPADE with K = 5": {"spade": "SPADE, K = 5"},
+    },
+    "benchmark-10": {
+        "coreset of 1 %": {"patchcore": "PatchCore, 1 %"},
+        "coreset of 25 %": {"patchcore": "PatchCore, 25 %"},
+        "SPADE with K = 5": {"spade": "SPADE, K = 5"},
+        "SPADE with K = 5, coreset of 1 %": {"spade": "SPADE, K = 5", "patchcore": "PatchCore, 1 %"},
+    },
+    "benchmark-11": {},
+}
+
+
+def ratios(cost: Mapping[str, Any], claim: str, **instead: str) -> dict[str, Any]:
+    """Return of each inequality of a claim a ratio that lies above 1 if it holds.
+
+    cost: configuration → time, one number a pass or any other cost, such as operations. instead: a method's other configuration.
+    """
+    c = {method: cost[name] for method, name in (PRINTED | instead).items()}
+    if claim == "benchmark-06":
+        return {f"{NAMES[m]} over FastFlow": c[m] / c["fastflow"] for m in c if m != "fastflow"}
+    if claim == "benchmark-09":
+        pairs = ((m, f) for m in ("spade", "patchcore") for f in ("cflow", "fastflow"))
+        return {f"{NAMES[m]} over {NAMES[f]}": c[m] / c[f] for m, f in pairs}
+    if claim == "benchmark-10":
+        return {"SPADE over 3 times PatchCore": c["spade"] / c["patchcore"] / 3}
+    if claim == "benchmark-11":
+        return {"64 views over 10 times one": c["differnet"] / cost["DifferNet, 1 view"] / 10}
+    raise ValueError(f"claim is {claim!r}: expected one of {', '.join(INSTEAD)}.")
 
 
 STUDY = Study("benchmark_clock", cells, compute, seconds=70.0)

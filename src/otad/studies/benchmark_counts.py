@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from otad.features.pretrained import Backbone, wide_resnet50_2
 from otad.features.zoo import alexnet, efficientnet_b5
@@ -43,25 +43,29 @@ class Count(NamedTuple):
     calls: int
 
 
-class Calls(TorchDispatchMode):
-    """Count the operations that compute something: not views, and not memory that is asked for."""
+class Operations(TorchDispatchMode):
+    """Add up operations by torch's own formulas, as its FlopCounterMode does, and calls: what computes something, not views or new memory."""
 
     def __init__(self) -> None:
         """Begin at none."""
         super().__init__()
-        self.n = 0
+        self.flops = self.calls = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count, and do it."""
-        self.n += not (func.is_view or "empty" in func.name() or "detach" in func.name())
-        return func(*args, **(kwargs or {}))
+        """Do it, and count it."""
+        kwargs = kwargs or {}
+        done = func(*args, **kwargs)
+        formula = flop_registry.get(func.overloadpacket)
+        self.flops += formula(*args, **kwargs, out_val=done) if formula else 0
+        self.calls += not (func.is_view or "empty" in func.name() or "detach" in func.name())
+        return done
 
 
 def operations(work: Callable[..., object], *args: Any) -> tuple[int, int]:
     """Return the operations and the calls of some work."""
-    with FlopCounterMode(display=False) as flops, Calls() as calls:
+    with Operations() as counted:
         work(*args)
-    return flops.get_total_flops(), calls.n
+    return counted.flops, counted.calls
 
 
 def trained(module: nn.Module) -> int:
@@ -101,8 +105,8 @@ def picture(side: int, views: int = 1) -> Tensor:
 
 def seen(build: Callable[..., Backbone], side: int, *strides: int) -> tuple[list[Tensor], int, int]:
     """Return the maps of a picture, and the network's operations and calls up to the last of them."""
-    found: list[Tensor] = []
-    flops, calls = operations(lambda: found.extend(look(network(build), picture(side), *strides)))
+    found, net = list[Tensor](), network(build)  # built before anything is counted
+    flops, calls = operations(lambda: found.extend(look(net, picture(side), *strides)))
     return found, flops, calls
 
 
