@@ -226,8 +226,8 @@ for y, m in enumerate(order):
 ax.set(xscale="log", xlabel="ms a picture", yticks=range(len(order)), ylim=(len(order) - 0.5, -0.5))  # fmt: skip
 ax.set_yticklabels([NAMES[m] for m in order])
 ax.grid(axis="y", color="0.93")
-handles, labels = ax.get_legend_handles_labels()
-fig.legend(handles[:3], labels[:3], loc="outside lower center", ncols=3)
+of = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+fig.legend(of.values(), of.keys(), loc="outside lower center", ncols=3)
 told = "; ".join(f"{NAMES[m]} {printed['ms'][NAMES[m]]:.0f} printed, {mean[PRINTED[m]]:.0f} here" for m in order)  # fmt: skip
 plotting.show(fig, alt=f"Milliseconds a picture on a logarithmic axis, in the order of the print: {told}. Hollow dots are the other configurations.", shows=["benchmark Table 3"], timing=True)  # fmt: skip
 
@@ -339,7 +339,7 @@ ledger.proof("benchmark-08", larger, 0.0, f"By how much another method exceeds D
 # | DifferNet | localisation, 64 views | all views at once, then a gradient | both; timed for one view with its map |
 #
 # ## What it costs
-# Counting takes no memory and a few seconds. A pass builds one method after the other; the largest is SPADE's memory.
+# Counting takes no memory and a few seconds. A pass builds one method after the other; what is largest is SPADE's memory.
 
 # %% tags=["remove-input", "timing"]
 peak = peak_memory_mb() / 1000
