@@ -19,7 +19,6 @@
 scale = "laptop"  # "smoke", "laptop" or "paper"
 
 # %% tags=["hide-input"]
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -31,7 +30,6 @@ from otad.studies import benchmark_counts as counts
 from otad.studies.runner import code, rows_of
 
 torch.set_num_threads(1)
-BLUE, RED, GREEN = plotting.COLORS[:3]
 CHOICES, PRINTED, NAMES = study.CHOICES, study.PRINTED, study.NAMES
 
 # %% [markdown]
@@ -97,7 +95,7 @@ plotting.table(
     shows=["benchmark Table 3"],
 )  # fmt: skip
 
-# %% tags=["hide-input"]
+# %%
 trained = counted["trained"].to_dict()
 ledger.record("p26_trained", trained)
 ledger.record("p26_kept", {n: v / 1e6 for n, v in counted["kept"].items()})
@@ -214,22 +212,10 @@ if scale == "laptop":
     ledger.say("Six of these configurations have just been timed again on the machine that made this page: they took between {p26_live_span[0]:.2f} and {p26_live_span[1]:.2f} times as long, and their order agrees with the stored one to a rank correlation of {p26_alike:.2f}.")  # fmt: skip
 
 # %% tags=["hide-input", "timing"]
-fig, ax = plt.subplots(figsize=(plotting.WIDTH, 3.9), layout="constrained")
-order = sorted(PRINTED, key=lambda m: printed["ms"][NAMES[m]])
-for y, m in enumerate(order):
-    ax.plot(printed["ms"][NAMES[m]], y, "D", mfc="none", color=RED, label="printed, graphics card")  # fmt: skip
-    others = [mean[name] for name in CHOICES[m][1:]]
-    ax.plot(others, [y + 0.15] * len(others), "o", mfc="none", color=GREEN, label="other choices, here")  # fmt: skip
-    centre, low, high = spread[PRINTED[m]]
-    bar = [[centre - low], [high - centre]]
-    ax.errorbar(centre, y + 0.15, xerr=bar, fmt="o", color=BLUE, capsize=3, label="deciding choice, here")  # fmt: skip
-ax.set(xscale="log", xlabel="ms a picture", yticks=range(len(order)), ylim=(len(order) - 0.5, -0.5))  # fmt: skip
-ax.set_yticklabels([NAMES[m] for m in order])
-ax.grid(axis="y", color="0.93")
-of = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-fig.legend(of.values(), of.keys(), loc="outside lower center", ncols=3)
-told = "; ".join(f"{NAMES[m]} {printed['ms'][NAMES[m]]:.0f} printed, {mean[PRINTED[m]]:.0f} here" for m in order)  # fmt: skip
-plotting.show(fig, alt=f"Milliseconds a picture on a logarithmic axis, in the order of the print: {told}. Hollow dots are the other configurations.", shows=["benchmark Table 3"], timing=True)  # fmt: skip
+decide = pd.Series({PRINTED[m]: printed["ms"][NAMES[m]] for m in PRINTED})
+order = [n for m in decide.sort_values().index for n in next(c for c in CHOICES.values() if m in c)]  # fmt: skip
+half = pd.Series({name: m - low for name, (m, low, _) in spread.items()})
+plotting.dots(decide.reindex(order), mean[order], half[order], "ms a picture", ["benchmark Table 3"], log=True, timing=True)  # fmt: skip
 
 # %% [markdown]
 # ## What the claims hang on

@@ -85,11 +85,13 @@ def dots(
     shows: Sequence[str] = (),
     zero: bool = False,
     bent: bool = False,
+    log: bool = False,
+    timing: bool = False,
 ) -> None:
     """Display a row a name: a diamond where print has it, a dot with its interval here; a panel for each column of DataFrames.
 
     printed: None where nothing is. label: of the horizontal axis. zero: draw a line there (differences).
-    bent: the axis is linear between −1 and 1, logarithmic beyond. The rest as in `beside`.
+    bent: the axis is linear between −1 and 1, logarithmic beyond; log: it is logarithmic. The rest as in `beside`.
     """
     old, new, span = _matched(here * np.nan if printed is None else printed, here, half)
     names = [" ".join(map(str, n)) if isinstance(n, tuple) else str(n) for n in old.index]
@@ -115,6 +117,8 @@ def dots(
         if bent:
             ax.set_xscale("symlog", linthresh=1)
             ax.xaxis.set_major_formatter("{x:+g}")
+        if log:
+            ax.set_xscale("log")
     fig.supxlabel(
         label, fontsize=plt.rcParams["axes.labelsize"]
     )  # one for all: side by side they would touch
@@ -122,7 +126,7 @@ def dots(
     axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
     if printed is not None:
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    show(fig, alt=_told(None if printed is None else old, new, label), shows=shows)
+    show(fig, alt=_told(None if printed is None else old, new, label), shows=shows, timing=timing)
 
 
 def curves(
