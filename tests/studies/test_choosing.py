@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from otad import methods
+from otad import ledger, methods
 from otad.judgement import t_interval
 from otad.metrics import image_auroc
-from otad.studies import choosing
+from otad.studies import choosing, ttad_qualitative, which_method
 
 
 def test_every_method_has_a_school():
@@ -119,3 +119,40 @@ def test_fewer_pictures_by_seed():
     assert table.loc[2].to_dict() == {1: 52.0, 4: 58.0}
     rising = pd.DataFrame({1: [50.0, 52, 51], 4: [80.0, 81, 83], 16: [80.5, 80.5, 83.2]})
     assert choosing.enough(rising) == 4
+
+
+def test_rows_of_other_pages_have_a_column_a_method():
+    tables = {
+        "alone": choosing.alone(ledger.stored("fca_results").value),
+        "one": choosing.few_shots(ledger.stored("foct_results").value, 1),
+        "out of place": choosing.out_of_place(ledger.stored("pradot_results").value),
+        "light": choosing.other_light(ledger.stored("ttad_qualitative").value),
+    }
+    assert {name: table.shape[1] for name, table in tables.items()} == {
+        "alone": 5,
+        "one": 4,
+        "out of place": 2,
+        "light": 4,
+    }
+    for table in tables.values():
+        assert len(table) >= 5
+        assert not table.isna().any(axis=None)
+        assert all(choosing.school(m) for m in table)
+
+
+def test_the_brightest_place_of_a_small_map():
+    mask = np.zeros((8, 12), bool)
+    mask[5, 7] = True  # block (2, 2) of a map of 4 × 4
+    small = np.zeros((4, 4))
+    small[2, 2] = 1
+    assert choosing.hits(small, mask)
+    assert not choosing.hits(small.T[::-1], mask)
+
+
+def test_studies_without_rows_are_named():
+    def stored(name):
+        if name == "which_method":
+            raise ValueError("nothing")
+
+    studies = [which_method.STUDY, ttad_qualitative.STUDY]
+    assert choosing.absent(studies, stored) == ["which_method"]

@@ -3,16 +3,19 @@
 Pure: nothing is computed anew, drawn or judged, and it is no part of what a cell computes, so that the page may ask anew and no cell be stale.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
 from otad.methods import METHODS
-from otad.studies import Row
+from otad.studies import Row, Study
+from otad.studies.shifted import FIRST
+from otad.studies.ttad_qualitative import named
 
 ERROR = 0.05  # of an interval; of all comparisons with the best together, too
 GUESSING, HALFWAY = 50.0, 75.0  # percent of AUROC
@@ -186,3 +189,56 @@ def fewer(rows: Iterable[Row], method: str) -> pd.DataFrame:
     kinds = [f"image {g}" for g in ("texture", "structural", "logical") if f"image {g}" in own]
     own["image"] = own[kinds].mean(axis=1)
     return own.pivot_table(index="seed", columns="n", values="image")
+
+
+def hits(small: np.ndarray, mask: np.ndarray) -> bool:
+    """Tell whether the brightest place of a small map (h,w) lies on the defect, of which a mask (H,W) is known; of several, the first."""
+    y, x = np.unravel_index(int(small.argmax()), small.shape)
+    tall, wide = (big // little for big, little in zip(mask.shape, small.shape, strict=True))
+    return bool(mask[y * tall : (y + 1) * tall, x * wide : (x + 1) * wide].any())
+
+
+def absent(studies: Iterable[Study], stored: Callable[[str], Any]) -> list[str]:
+    """Return the names of studies of which no rows are stored; stored : raises ValueError then."""
+    found = []
+    for study in studies:
+        try:
+            stored(study.name)
+        except ValueError:
+            found.append(study.name)
+    return found
+
+
+# Rows of other pages, a row a seed and a column a method ------------------------------------------
+
+ALONE = {"FCA": "FCA", "Aota": "Aota", "weathering": "Weathering"}  # names of page 13
+ALONE |= {"saliency HC": "HistogramContrast", "saliency RC": "RegionContrast"}
+
+
+def alone(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return PRO on textures, drawn and photographed, of those who see no normal picture; rows of page 13."""
+    frame = pd.DataFrame([row for row in rows if row["part"] == "run" and row["method"] in ALONE])
+    frame = frame[frame["group"].isin(("procedural", "photographs"))].replace({"method": ALONE})
+    return frame.pivot_table(index="seed", columns="method", values="PRO")
+
+
+def few_shots(rows: Iterable[Row], shots: int) -> pd.DataFrame:
+    """Return image AUROC with so many normal pictures, mean of all classes; rows of page 42."""
+    names = ("FOCT", "PaDiM", "PatchCore", "FastRecon")
+    own = [r for r in rows if r["what"] == "score" and r["shots"] == shots and r["method"] in names]
+    return pd.DataFrame(own).pivot_table(index="seed", columns="method", values="image")
+
+
+def out_of_place(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return image AUROC of logical defects, mean of four scenes; rows of page 51."""
+    names = ("PRADOT", "PatchCore")
+    own = [r for r in rows if r["what"] == "score" and r["group"] == "scenes" and r["method"] in names]
+    return pd.DataFrame(own).pivot_table(index="seed", columns="method", values="image logical")
+
+
+def other_light(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return image AUROC where light or contrast have shifted, mean of both; rows of page 35."""
+    own = named(pd.DataFrame(list(rows)))
+    own = own[(own["class"] == FIRST) & own["condition"].isin(("brightness", "contrast"))]
+    own = own.replace({"method": {"unadapted": "PatchCore", "RD": "R-D"}})
+    return own.pivot_table(index="seed", columns="method", values="image")
