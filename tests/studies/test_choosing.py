@@ -80,6 +80,15 @@ def test_nobody_is_recommended_who_may_be_guessing():
         choosing.choose(found, cost[:1])
 
 
+def test_a_cheap_method_far_behind_is_not_recommended_though_nothing_is_proven():
+    found = pd.DataFrame(
+        {"score": [90.0, 84, 86], "low": [80.0, 70, 75], "high": [99.0, 95, 97], "slack": [0.0, -9, -9]},
+        ["a", "b", "c"],
+    )
+    chosen = choosing.choose(found, pd.Series({"a": 3.0, "b": 1.0, "c": 2.0}))
+    assert (chosen.name, chosen.best, chosen.alike) == ("c", "a", ("a", "b", "c"))
+
+
 def test_words():
     ends = {"finds": (76, 99), "fails": (40, 74), "?": (60, 90)}
     assert {choosing.word(*pair) for pair in ends.values()} == set(ends)
@@ -112,6 +121,17 @@ def test_rows_as_tables():
     ((scores, labels),) = choosing.tops(rows)
     assert len(scores) == 6
     assert labels.sum() == 4
+    other = [{"what": "pictures", "class": "y", "groups": g} for g in ([], [], ["texture"], ["texture"])]
+    more = {"what": "board", "class": "y", "method": "FCA", "tops": [0, 1, 2, 3]}
+    assert [list(scores) for scores, _ in choosing.tops([*rows, *other, more])] == [["FCA"], ["FCA"]]
+
+
+def test_seeds_with_gaps_are_left_out():
+    rows = _rows()
+    assert choosing.whole(rows) == [r for r in rows if r["what"] == "few"]
+    third = [r | {"seed": 3} for r in choosing.whole(rows) if r["seed"] == 1]
+    assert {r["seed"] for r in choosing.whole([*rows, *third[:-1]])} == {1, 2}
+    assert choosing.whole(rows[:-1]) == []  # a single seed has no interval
 
 
 def test_fewer_pictures_by_seed():

@@ -19,6 +19,7 @@ from otad.studies.ttad_qualitative import named
 
 ERROR = 0.05  # of an interval; of all comparisons with the best together, too
 GUESSING, HALFWAY = 50.0, 75.0  # percent of AUROC
+MATTERS = 5.0  # points behind the best: more would decide for a dearer method, even where these pictures cannot prove it
 CALLED = {"R-D": "ReverseDistillation", "P-SVDD": "PatchSVDD"}  # names of the benchmark, and the package's
 SCHOOLS = {  # folders of the package, joined
     "the picture alone": ("matching", "saliency"),
@@ -105,7 +106,10 @@ def _ends(score: pd.Series, error: pd.Series, times: float) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Choice:
-    """A recommendation: the cheapest of those that cannot be told apart from the best; none if the best may be guessing."""
+    """A recommendation: the cheapest of those that are near the best and cannot be told apart from it; none if the best may be guessing.
+
+    alike : all that cannot be told apart from it, near or not.
+    """
 
     name: str
     score: float
@@ -121,14 +125,17 @@ def choose(found: pd.DataFrame, cost: pd.Series, floor: float = GUESSING) -> Cho
     cost : by method, less is better; of equal ones the first. floor : what guessing scores.
     """
     best = str(found["score"].idxmax())
-    alike = [str(m) for m in found.index[found["slack"] <= 0]]
-    if missing := [m for m in alike if m not in cost.index or np.isnan(cost[m])]:
+    alike = found.index[found["slack"] <= 0]
+    near = [str(m) for m in alike if found.loc[m, "score"] >= found.loc[best, "score"] - MATTERS]
+    if missing := [m for m in near if m not in cost.index or np.isnan(cost[m])]:
         raise ValueError(f"no cost is known of {', '.join(missing)}: give one of each method")
-    name = str(cost[alike].idxmin())
+    name = str(cost[near].idxmin())
     own = found.loc[name]
     if found.loc[best, "low"] <= floor:
         name = "none"
-    return Choice(name, float(own["score"]), float(own["low"]), float(own["high"]), best, tuple(alike))
+    return Choice(
+        name, float(own["score"]), float(own["low"]), float(own["high"]), best, tuple(map(str, alike))
+    )
 
 
 def word(low: float, high: float) -> str:
@@ -146,8 +153,10 @@ def enough(by_number: pd.DataFrame) -> int:
 
 
 def board(rows: Iterable[Row]) -> pd.DataFrame:
-    """Return what a method needs, a row each, in the order of the schools: means over classes."""
+    """Return what a method needs, a row each, in the order of the schools: means over classes, of those of which no class is missing."""
     frame = pd.DataFrame([row for row in rows if row["what"] == "board"])
+    counts = frame["method"].map(frame["method"].value_counts())
+    frame = frame[counts == frame["class"].nunique()]
     columns = {"n": "normal pictures", "fit s": "fit s", "picture ms": "ms a picture", "kept": "numbers kept"}
     means = frame.groupby("method", sort=False)[list(columns)].mean().rename(columns=columns)
     order = [m for told in SCHOOLS for m in means.index if school(m) == told]
@@ -155,13 +164,19 @@ def board(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def tops(rows: Iterable[Row], group: str | None = None) -> list[tuple[pd.DataFrame, np.ndarray]]:
-    """Return what `over_pictures` asks for: of each class that has the group (None: any defect) the scores of its pictures and all good ones."""
+    """Return what `over_pictures` asks for: of each class that has the group (None: any defect) the scores of its pictures and all good ones.
+
+    Methods of which a class has no row are left out.
+    """
     kept = [row for row in rows if row["what"] in ("board", "pictures")]
     found = []
-    for name in dict.fromkeys(row["class"] for row in kept):
+    classes = dict.fromkeys(row["class"] for row in kept)
+    counts = pd.Series([row["method"] for row in kept if row["what"] == "board"]).value_counts(sort=False)
+    everywhere = counts.index[counts == len(classes)]
+    for name in classes:
         here = [row for row in kept if row["class"] == name]
         own = [row["groups"] for row in here if row["what"] == "pictures"]
-        scores = pd.DataFrame({row["method"]: row["tops"] for row in here if row["what"] == "board"})
+        scores = pd.DataFrame({r["method"]: r["tops"] for r in here if r.get("method") in everywhere})
         some = [not g or group is None or group in g for g in own]
         labels = np.array([bool(g) for g in own])[some]
         if labels.sum() > 1:
@@ -181,6 +196,14 @@ def words(kinds: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     table = pd.DataFrame(said, index=next(iter(kinds.values())).index)
     of = lambda told: [", ".join(g for g in table if row[g] == told) or "–" for _, row in table.iterrows()]  # noqa: E731
     return pd.DataFrame({"finds": of("finds"), "fails at": of("fails")}, index=table.index)
+
+
+def whole(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows with few pictures of the seeds in which no row of a class and method is missing; none if that is a single seed."""
+    few = [row for row in rows if row["what"] == "few"]
+    counts = pd.Series([row["seed"] for row in few], dtype=int).value_counts()
+    seeds = counts.index[counts == counts.max()]
+    return [row for row in few if row["seed"] in seeds] if len(seeds) > 1 else []
 
 
 def fewer(rows: Iterable[Row], method: str) -> pd.DataFrame:
