@@ -1,5 +1,7 @@
 """The rules of page 90, by hand and against what is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,10 +171,28 @@ def test_the_brightest_place_of_a_small_map():
     assert not choosing.hits(small.T[::-1], mask)
 
 
-def test_studies_without_rows_are_named():
-    def stored(name):
-        if name == "which_method":
-            raise ValueError("nothing")
+def test_the_benchmark_says_what_it_lacks():
+    def rows(seeds):
+        return [
+            {"phase": "score", "seed": s, "method": m, "class": "x"}
+            for s in seeds
+            for m in ("PaDiM", "SPADE")
+        ]
 
-    studies = [which_method.STUDY, ttad_qualitative.STUDY]
-    assert choosing.absent(studies, stored) == ["which_method"]
+    def found(kept):
+        def stored(name):
+            if name not in kept:
+                raise ValueError("nothing")
+            return SimpleNamespace(value=kept[name])
+
+        return choosing.contest([which_method.STUDY, ttad_qualitative.STUDY], stored)
+
+    whole = {"which_method": rows([1, 2]), "ttad_qualitative": rows([3])}
+    table, lacking = found(whole)
+    assert (len(table), lacking) == (6, "")
+    assert found({"which_method": []})[1] == "there are no rows of ttad_qualitative"
+    assert (
+        "no seed has a row of every method"
+        in found({key: [] for key in whole} | {"which_method": rows([1])[:1] + rows([2])[1:]})[1]
+    )
+    assert found(whole | {"which_method": []})[1] == "a single seed has all its rows"

@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 from otad.methods import METHODS
 from otad.studies import Row, Study
+from otad.studies.benchmark_results import judged
 from otad.studies.shifted import FIRST
 from otad.studies.ttad_qualitative import named
 
@@ -221,15 +222,23 @@ def hits(small: np.ndarray, mask: np.ndarray) -> bool:
     return bool(mask[y * tall : (y + 1) * tall, x * wide : (x + 1) * wide].any())
 
 
-def absent(studies: Iterable[Study], stored: Callable[[str], Any]) -> list[str]:
-    """Return the names of studies of which no rows are stored; stored : raises ValueError then."""
-    found = []
+def contest(studies: Sequence[Study], stored: Callable[[str], Any]) -> tuple[pd.DataFrame, str]:
+    """Return the benchmark's judged rows, and what is lacking, in words, or ""; stored : raises ValueError where there are no rows of a name."""
+    rows: list[Row] = []
+    lacking = []
     for study in studies:
         try:
-            stored(study.name)
+            rows += stored(study.name).value
         except ValueError:
-            found.append(study.name)
-    return found
+            lacking.append(study.name)
+    if lacking:
+        return pd.DataFrame(), f"there are no rows of {', '.join(lacking)}"
+    try:
+        found = judged(rows)
+    except ValueError as error:
+        return pd.DataFrame(), str(error)
+    single = found["seed"].nunique() < 2
+    return found, "a single seed has all its rows" if single else ""
 
 
 # Rows of other pages, a row a seed and a column a method ------------------------------------------
