@@ -79,7 +79,7 @@ if scale == "laptop":
 
 # %% [markdown]
 # ## Ten pictures through every method
-# Chosen by rule, not by eye: of each class the first good picture; of the texture's defects the smallest, those at a quarter and three quarters of the order by size, and the largest; of the transistor's damages the two ends; of its logical defects those at a quarter and three quarters. A row is a method. Its colours go from the smallest to the largest value that its map has anywhere in that class, so a good picture ought to stay dark, and a map that is bright all over says nothing. Open a school to see it.
+# Chosen by rule, not by eye: of each class the first good picture; of the texture's defects the smallest, those at a quarter and three quarters of the order by size, and the largest; of the transistor's damages the two ends; of its logical defects those at a quarter and three quarters. A row is a method. Its colours have one scale a class: the largest value that any good test picture has anywhere is in the middle, and the scale ends at twice that. So what is brighter than the middle, orange and yellow, is more than anything in a good picture, and a defect without such a place would raise no alarm. Open a school to see it.
 
 # %% tags=["hide-input"]
 shown = {}
@@ -117,7 +117,7 @@ def sheet(told):
         line[0].set_ylabel(method or name)
     bad = sum(bool(mask.any()) for _, masks, _ in shown.values() for mask in masks)
     found = ", ".join(f"{m} {n}" for m, n in inside.items())
-    plotting.show(fig, alt=f"Pictures with outlined defects, and maps of {len(inside)} methods. Of {bad} defects the brightest place of the map lies in: {found}.")  # fmt: skip
+    plotting.show(fig, alt=f"Pictures with outlined defects, and maps of {len(inside)} methods. Of {bad} defects so many are somewhere brighter than anything in a good picture: {found}.")  # fmt: skip
 
 
 # %% [markdown]
@@ -244,8 +244,8 @@ ledger.say("Half of the intervals reach less far than this to either side: " + "
 
 # %% tags=["hide-input"]
 frame = pd.DataFrame([r for r in rows if r["what"] == "board"])
-where = [c for c in frame if c.startswith("PRO ")]
-pro = frame.groupby("method", sort=False)[where].mean().reindex(needs.index)
+where = [f"PRO {group}" for group in finds]
+pro = frame.groupby("method")[where].mean().reindex(needs.index)
 ledger.record("p90_pro", pro.to_dict(), tolerance=0.5)
 plotting.table(pro.rename_axis(index=None), formats="{:.0f}", folded="PRO (%) by kind of defect")  # fmt: skip
 

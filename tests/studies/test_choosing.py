@@ -162,13 +162,14 @@ def test_rows_of_other_pages_have_a_column_a_method():
         assert all(choosing.school(m) for m in table)
 
 
-def test_the_brightest_place_of_a_small_map():
+def test_a_defect_is_hit_where_it_is_brighter_than_good_pictures():
     mask = np.zeros((8, 12), bool)
     mask[5, 7] = True  # block (2, 2) of a map of 4 × 4
-    small = np.zeros((4, 4))
-    small[2, 2] = 1
+    small = np.full((4, 4), 0.49)
+    assert not choosing.hits(small, mask)
+    small[2, 2] = 0.6
     assert choosing.hits(small, mask)
-    assert not choosing.hits(small.T[::-1], mask)
+    assert not choosing.hits(small[::-1], mask)
 
 
 def test_the_benchmark_says_what_it_lacks():

@@ -90,14 +90,17 @@ def test_each_group_is_judged_beside_the_good_pictures():
     assert "image texture" not in found
 
 
-def test_maps_come_back_in_256_steps():
+def test_maps_come_back_with_the_largest_of_good_ones_in_the_middle():
     maps = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))
-    maps[1, 10, 20] = 2.0
-    found = study.unpacked(study.packed(maps, [2, 1]))
-    assert found.shape == (2, study.SMALL, study.SMALL)
-    assert found[1].max() == 1
-    cell = maps[2, :2, :3].max()
-    assert found[0, 0, 0] == pytest.approx(float((cell - maps.min()) / (2 - maps.min())), abs=1 / 255)
+    maps[1, 10, 20], maps[2, 5, 5] = 9.0, 1.5
+    good = torch.tensor([True, False, False])
+    found = study.unpacked(study.packed(maps, good, [2, 0, 1]))
+    assert found.shape == (3, study.SMALL, study.SMALL)
+    assert found[1].max() == study.MIDDLE / 255 < 0.5
+    assert found[2].max() == 1  # cut
+    assert found[0, 2, 1] == pytest.approx(0.75, abs=0.01)  # of blocks of 2 × 3 pixels
+    flat = study.unpacked(study.packed(torch.ones(2, 64, 64), good[:2], [0]))
+    assert (flat == 0).all()
 
 
 def test_numbers_kept_are_those_of_the_file(tmp_path):

@@ -216,10 +216,10 @@ def fewer(rows: Iterable[Row], method: str) -> pd.DataFrame:
 
 
 def hits(small: np.ndarray, mask: np.ndarray) -> bool:
-    """Tell whether the brightest place of a small map (h,w) lies on the defect, of which a mask (H,W) is known; of several, the first."""
-    y, x = np.unravel_index(int(small.argmax()), small.shape)
+    """Tell whether a small map (h,w) of `which_method.unpacked` has, somewhere on the defect (H,W), more than any good picture has anywhere."""
     tall, wide = (big // little for big, little in zip(mask.shape, small.shape, strict=True))
-    return bool(mask[y * tall : (y + 1) * tall, x * wide : (x + 1) * wide].any())
+    large = small.repeat(tall, axis=0).repeat(wide, axis=1)
+    return bool((large[mask[: len(large), : large.shape[1]]] > 0.5).any())
 
 
 def contest(studies: Sequence[Study], stored: Callable[[str], Any]) -> tuple[pd.DataFrame, str]:

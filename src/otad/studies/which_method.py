@@ -51,7 +51,7 @@ TINY, LARGE = (
 GROUPS = ("texture", "structural", "logical", "tiny", "large")
 # Which pictures are drawn: those at these places of the order by share, of each kind of defect.
 PLACES = {"texture": (0.0, 0.25, 0.75, 1.0), "structural": (0.0, 1.0), "logical": (0.25, 0.75)}
-SMALL = 32  # side of a stored map
+SMALL, MIDDLE = 32, 127  # side of a stored map; its step for the largest value in good pictures
 ABSENT = {  # from this board, and why
     "RegAD": "learns on other categories first, once for each class that is left out",
     "ViTAD": "the weights of its teacher come from no package registry",
@@ -261,16 +261,19 @@ def by_group(data: Any, said: Scores) -> Row:
     return {key: 100 * float(value) for key, value in found.items()}
 
 
-def packed(maps: Tensor, chosen: Sequence[int]) -> str:
-    """Return chosen ones of maps (N,H,W), small and in 256 steps from the least to the largest value of all, as text."""
-    low, high = float(maps.min()), float(maps.max())
+def packed(maps: Tensor, good: Tensor, chosen: Sequence[int]) -> str:
+    """Return chosen ones of maps (N,H,W), small and in 256 steps, as text; good (N,) tells which are of good pictures.
+
+    From the least value of all, 0, over the largest in any good picture, step MIDDLE, to about twice as much and all that is more.
+    """
+    low, usual = float(maps.min()), float(maps[good].max())
     small = F.adaptive_max_pool2d(maps[list(chosen)][:, None], SMALL)[:, 0]
-    steps = (255 * (small - low) / max(high - low, 1e-30)).round().to(torch.uint8)
+    steps = (MIDDLE * (small - low) / max(usual - low, 1e-30)).round().clamp(0, 255).to(torch.uint8)
     return base64.b64encode(zlib.compress(steps.numpy().tobytes(), 9)).decode()
 
 
 def unpacked(text: str) -> np.ndarray:
-    """Return the maps (k,SMALL,SMALL) of `packed`, from 0 to 1."""
+    """Return the maps (k,SMALL,SMALL) of `packed`, from 0 to 1; above ½ is more than anything in a good picture."""
     flat = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
     return flat.reshape(-1, SMALL, SMALL) / 255
 
@@ -290,7 +293,12 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
         method, said, took = judged(cell, scale, data.train, data.test)
         tops = [float(f"{top:.6g}") for top in said.image_scores.tolist()]
         learnt = {"n": len(data.train) if hasattr(method, "fit") else 0, "kept": kept(method)}
-        yield by_group(data, said) | took | learnt | {"tops": tops, "maps": packed(said.maps, drawn(data))}
+        yield (
+            by_group(data, said)
+            | took
+            | learnt
+            | {"tops": tops, "maps": packed(said.maps, ~data.labels, drawn(data))}
+        )
 
 
 STUDY = Study("which_method", cells, compute, seconds=11.0)
