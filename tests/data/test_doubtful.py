@@ -129,9 +129,25 @@ def test_the_same_seed_plants_the_same_and_another_another(planted):
 
 def test_where_no_second_defect_fits_it_is_said(planted):
     good = planted[0]
-    with pytest.raises(ValueError, match=r"no place for a second defect 500 pixels .* make the gap smaller"):
-        doubtful.plant_two(good[0], KINDS[:2], [0], gap=500.0)
-    with pytest.raises(ValueError, match="expected two kinds, and a gap of 0 or more"):
+    with pytest.raises(
+        ValueError, match=r"no place for a hole on an image of \(72, 80\): make the gap smaller"
+    ):
+        doubtful.plant_two(good[0], ("cut", "hole"), [0], gap=500.0)
+    with pytest.raises(ValueError, match="expected two kinds, a gap of 0 or more"):
         doubtful.plant_two(good[0], KINDS[:3], [0], gap=4)
     with pytest.raises(ValueError, match=r"expected \(N,3,H,W\), one or more"):
         doubtful.two_defects(good[:0], [0], gap=4)
+
+
+def test_what_cannot_be_seen_is_planted_elsewhere(planted):
+    """On a picture that is plain on the left a blur changes nothing there."""
+    plain = planted[0][0].clone()
+    plain[..., :40] = 0.5
+    for seed in range(4):
+        once = doubtful.plant_two(plain, ("blur", "hole"), [seed], gap=2)
+        seen = doubtful.plant_two(plain, ("blur", "hole"), [seed], gap=2, least=0.03)
+        assert seen[2].min() >= 0.03
+        if once[2].min() >= 0.03:
+            assert torch.equal(once[0], seen[0])
+    with pytest.raises(ValueError, match="500 tries found no place for a blur .* or the least change"):
+        doubtful.plant_two(torch.full((3, 32, 32), 0.5), ("blur", "hole"), [0], gap=2, least=0.03)

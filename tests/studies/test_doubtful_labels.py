@@ -15,7 +15,7 @@ from otad.studies.runner import rows_of
 
 @pytest.fixture(scope="module")
 def given():
-    return study.pictures("tile", 3, "smoke")
+    return study.pictures("bottle", 3, "smoke")
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +66,12 @@ def test_every_label_is_wrong_in_its_own_way(given):
 
 
 def test_the_fainter_defect_is_the_one_that_changes_its_pixels_less(given):
-    whole = study.textures.load("tile", 64, 4, 9, 0, seed=3).test
+    whole = study.scenes.load("bottle", 64, 4, 9, 0, seed=3).test
     change = (given.test - whole).abs().mean(1)
     for n in given.bad.tolist():
         strengths = [float(change[n][part].mean()) for part in given.parts[n]]
         assert int(given.fainter[n]) == int(np.argmin(strengths))
+        assert min(strengths) >= study.SEEN - 1e-6
 
 
 def test_an_ideal_map_points_at_all_and_a_doubtful_label_keeps_it_from_full_marks(given, ideal):
@@ -89,9 +90,9 @@ def test_an_ideal_map_points_at_all_and_a_doubtful_label_keeps_it_from_full_mark
 
 
 def test_a_blind_map_gains_by_selection_what_it_loses_by_mending_the_rest(given):
-    """Noise, of which one in a hundred orders would do this by chance: averaged over draws, the best first leads the worst first."""
+    """Eight draws of noise: the best half mended leads the worst half in all of them, by chance once in 256."""
     gaps = []
-    for seed in range(5):
+    for seed in range(8):
         maps = study.maps_of(study.BLIND, given, "smoke", seed)
         turn = study.orders(maps, given)
         first, last = (
@@ -101,7 +102,6 @@ def test_a_blind_map_gains_by_selection_what_it_loses_by_mending_the_rest(given)
         assert turn[study.ORDERS[0]].tolist() == turn[study.ORDERS[-1]].tolist()[::-1]
         gaps.append(first - last)
     assert min(gaps) > 0
-    assert np.mean(gaps) > 0.05
 
 
 def test_what_one_label_is_worth_follows_from_how_well_its_defect_is_found(given):
@@ -137,7 +137,7 @@ def test_height_is_the_median_over_the_missing_defect_and_the_level_a_share_of_t
 
 @pytest.mark.parametrize("name", study.MAPS)
 def test_a_cell_says_the_same_when_it_is_computed_again(name):
-    cell = {"class": "tile", "seed": study.FIRST_SEED, "map": name}
+    cell = {"class": "bottle", "seed": study.FIRST_SEED, "map": name}
     first, again = (rows_of(study.STUDY, "smoke", cell) for _ in range(2))
     assert first == again
     assert len(first) == 12 + 4 + 9

@@ -15,7 +15,7 @@ from torch import Tensor
 from otad.checks import checked, shown
 from otad.data.drawn.defects import KINDS, plant
 
-TRIES = 200  # to find a place for the second defect
+TRIES = 500  # to find a place for a defect
 
 
 # Pictures -------------------------------------------------------------------------------------------------
@@ -23,35 +23,42 @@ TRIES = 200  # to find a place for the second defect
 
 @checked
 def plant_two(
-    image: Tensor, kinds: Sequence[str], seed: Sequence[int], gap: float
+    image: Tensor, kinds: Sequence[str], seed: Sequence[int], gap: float, least: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Put two defects on one image (3,H,W), farther apart than `gap` pixels.
+    """Put two defects on one image (3,H,W), farther apart than `gap` pixels, each of which can be seen.
 
     Returns the damaged image, the two exact masks (2,H,W) bool, and how much each changes its pixels (2,): the mean absolute difference in
-    [0,1], over mask and channels. Raises ValueError for other than two kinds, a gap below 0, and where the second finds no place.
+    [0,1], over mask and channels, `least` or more (a blurred piece of plain wall looks as before, and nobody would mark it). Raises
+    ValueError for other than two kinds, a gap or change below 0, and where one finds no place.
     """
-    if len(kinds) != 2 or not gap >= 0:
+    if len(kinds) != 2 or not gap >= 0 or not least >= 0:
         raise ValueError(
-            f"kinds are {list(kinds)}, gap is {gap}: expected two kinds, and a gap of 0 or more pixels."
+            f"kinds are {list(kinds)}, gap is {gap}, least {least}: expected two kinds, a gap of 0 or more pixels, a change of 0 or more."
         )
-    once, first = plant(image, kinds[0], [*seed, 0])
-    kept_free = _within(first.numpy(), gap)
-    for attempt in range(1, TRIES + 1):
-        twice, second = plant(once, kinds[1], [*seed, attempt])
-        if not (second.numpy() & kept_free).any():
-            changes = [_change(image, once, first), _change(once, twice, second)]
-            return twice, torch.stack([first, second]), torch.stack(changes)
+    once, first, weak = _planted(image, kinds[0], [*seed, 0], np.ones(image.shape[1:], bool), least)
+    apart = ~_within(first.numpy(), gap)
+    twice, second, strong = _planted(once, kinds[1], [*seed, 1], apart, least)
+    return twice, torch.stack([first, second]), torch.stack([weak, strong])
+
+
+def _planted(
+    image: Tensor, kind: str, seed: list[int], room: np.ndarray, least: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Plant until the defect lies in the room (H,W) and changes its pixels enough: image, mask and change."""
+    for attempt in range(TRIES):
+        damaged, mask = plant(image, kind, [*seed, attempt])
+        change = (damaged - image).abs().mean(dim=0)[mask].mean()
+        if float(change) >= least and not (mask.numpy() & ~room).any():
+            return damaged, mask, change
     raise ValueError(
-        f"no place for a second defect {gap:g} pixels from the first on an image of {tuple(image.shape[1:])}, {TRIES} tries: make the gap smaller."
+        f"{TRIES} tries found no place for a {kind} on an image of {tuple(image.shape[1:])}: make the gap smaller, or the least change."
     )
 
 
-def _change(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
-    return (after - before).abs().mean(dim=0)[mask].mean()
-
-
 @checked
-def two_defects(images: Tensor, seed: Sequence[int], gap: float) -> tuple[Tensor, Tensor, Tensor]:
+def two_defects(
+    images: Tensor, seed: Sequence[int], gap: float, least: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
     """Put two defects of different kinds on each image (N,3,H,W); the first kinds take turns, the second are drawn.
 
     Returns damaged images, `parts` (N,2,H,W) bool and changes (N,2), as `plant_two`. Raises ValueError as it does, and for no image.
@@ -63,7 +70,7 @@ def two_defects(images: Tensor, seed: Sequence[int], gap: float) -> tuple[Tensor
         first = KINDS[index % len(KINDS)]
         others = [kind for kind in KINDS if kind != first]
         second = others[int(np.random.default_rng([*seed, index]).integers(len(others)))]
-        found.append(plant_two(image, (first, second), [*seed, index], gap))
+        found.append(plant_two(image, (first, second), [*seed, index], gap, least))
     damaged, parts, changes = zip(*found, strict=True)
     return torch.stack(damaged), torch.stack(parts), torch.stack(changes)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from otad.data import doubtful
-from otad.data.drawn import textures
+from otad.data.drawn import scenes, textures
 from otad.methods.maps import smooth
 from otad.metrics import aupro, image_auroc, pixel_auroc
 from otad.scale import device, pick
@@ -40,6 +40,7 @@ MAPS = (*BUILDS, IDEAL, BLIND)
 EXACT, MISSING, FAINT, MIXED = "exact", "one of two unmarked", "the fainter unmarked", "half fine, half coarse"  # fmt: skip
 WIDER = (1, 2, 4, 8)  # pixels
 CALLED_GOOD = (0.1, 0.3)  # of the defective pictures
+SEEN = 4 / 255  # what a defect changes its pixels by, at the least: nobody would mark what nobody can see
 ROUGH = 4  # pixels around the hull: a rough label
 POINTED = "where the map points"
 ORDERS = ("most pointed at first", "by lot", "least pointed at first")
@@ -53,8 +54,8 @@ def n_seeds(scale: str) -> int:
 
 
 def classes(scale: str) -> tuple[str, ...]:
-    """Return the classes: textures, on which each kind of planted defect can be seen; a plain wall that is blurred looks as before."""
-    return pick(scale, smoke=("tile",), laptop=("leather", "tile"))
+    """Return the classes: a texture, and a scene in which everything has its place."""
+    return pick(scale, smoke=("bottle",), laptop=("leather", "bottle"))
 
 
 def cells(scale: str) -> list[Cell]:
@@ -92,10 +93,13 @@ def pictures(name: str, seed: int, scale: str) -> Doubted:
     """Draw a class: good pictures to learn from, good ones to judge, and others with two defects each."""
     side = pick(scale, smoke=64, laptop=96, paper=224)
     n_train, n_good, n_bad = pick(scale, smoke=(4, 3, 6), laptop=(40, 20, 24))
-    drawn = textures.load(name, side, n_train, n_good + n_bad, 0, seed=seed)
+    source = textures if name in textures.NAMES else scenes
+    drawn = source.load(name, side, n_train, n_good + n_bad, 0, seed=seed)
     good, fresh = drawn.test[:n_good], drawn.test[n_good:]
-    damaged, parts, changes = doubtful.two_defects(fresh, [seed, 27], gap=side / 16)
-    rng = np.random.default_rng([seed, 27])
+    damaged, parts, changes = doubtful.two_defects(
+        fresh, [seed, 27, classes(scale).index(name)], side / 16, SEEN
+    )
+    rng = np.random.default_rng([seed, 28, classes(scale).index(name)])
     missing, lot = rng.integers(2, size=n_bad), rng.permutation(n_good + n_bad)
     none = torch.full((n_good,), -1)
     return Doubted(
