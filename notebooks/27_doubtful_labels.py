@@ -11,7 +11,7 @@
 #
 # If doubtful labels were corrected, would a strong method reach full marks? It depends on who chooses the labels that are corrected.
 #
-# *Benchmarking Unsupervised Anomaly Detection and Localization*, Section 4.1.3 and Figure 4. One claim is judged: **benchmark-12**, correcting ambiguous labels would raise a strong method towards a perfect score. The paper shows pictures and no number, and nobody has its corrected masks. So here the truth comes first: drawn textures with two planted defects each, whose exact masks are known, and labels that are wrong on purpose. A map is computed once and judged by each label.
+# *Benchmarking Unsupervised Anomaly Detection and Localization*, Section 4.1.3 and Figure 4. One claim is judged: **benchmark-12**, correcting ambiguous labels would raise a strong method towards a perfect score. The paper shows pictures and no number, and nobody has its corrected masks. So here the truth comes first: drawn pictures, of leather and of a bottle, with two planted defects each, whose exact masks are known; and labels that are wrong on purpose. A map is computed once and judged by each label.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
@@ -48,7 +48,7 @@ ledger.record("p27_areas", {name: 100 * a for name, a in areas.items()})
 # %% tags=["hide-input"]
 here = [*names, study.called_good(1.0).removeprefix("100% ")]
 masks = [drawn[name][one] for name in names] + [0 * drawn[study.EXACT][one]]
-plotting.show_gallery([given.test[one].numpy()] * len(here), here, 4, masks=np.stack(masks), alt="One texture with two defects, and the outlines of each label.")  # fmt: skip
+plotting.show_gallery([given.test[one].numpy()] * len(here), here, 4, masks=np.stack(masks), alt="One picture with two defects, and the outlines of each label.")  # fmt: skip
 
 # %% tags=["remove-input"]
 ledger.say("Exact masks cover {p27_areas[exact]:.1f} % of all pixels, the label with one defect missing {p27_areas[one of two unmarked]:.1f} %, boxes {p27_areas[boxes]:.1f} %, a label that is 8 pixels too wide {p27_areas[wider by 8]:.1f} %.")  # fmt: skip
@@ -290,7 +290,7 @@ ledger.verdict(
     {"pixel AUROC, exact label > one of two defects unmarked": readings[decides]},
     resampling="a seed draws pictures, defects and which of them nobody marked; mean of the classes",
     unit="points",
-    why=f"Drawn textures, maps of a short training. The corrected masks of MVTec AD were not released. Other readings, in points: {others}.",
+    why=f"Drawn leather and bottles, maps of a short training. The corrected masks of MVTec AD were not released. Other readings, in points: {others}.",
     effect_reason="the mean step between neighbours among the five best of Table 2",
     reading="All missing labels mended, FastFlow's map. Mending only what the map points at is a selection and would raise a map of noise.",
     **rule,
@@ -323,7 +323,7 @@ ledger.record("p27_costs", costs, timing=True, bounds=(0, 1000))
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say("Would corrected labels bring a strong method to full marks? On drawn textures with every second defect unmarked, marking all of them is worth {p27_all_FastFlow[mean]:+.2f} points of pixel AUROC to FastFlow and {p27_all_PaDiM[mean]:+.2f} to PaDiM, which lack {p27_shortfall[FastFlow]:.1f} and {p27_shortfall[PaDiM]:.1f}; marking only those the map points at, as the paper did, {p27_pointed_FastFlow[mean]:+.2f} and {p27_pointed_PaDiM[mean]:+.2f}.", short=True)  # fmt: skip
+ledger.say("Would corrected labels bring a strong method to full marks? On drawn leather and bottles with every second defect unmarked, marking all of them is worth {p27_all_FastFlow[mean]:+.2f} points of pixel AUROC to FastFlow and {p27_all_PaDiM[mean]:+.2f} to PaDiM, which lack {p27_shortfall[FastFlow]:.1f} and {p27_shortfall[PaDiM]:.1f}; marking only those the map points at, as the paper did, {p27_pointed_FastFlow[mean]:+.2f} and {p27_pointed_PaDiM[mean]:+.2f}.", short=True)  # fmt: skip
 
 # %% [markdown]
 # - To let a map say which labels are wrong, and then to judge it by the mended ones, is to let it mark its own work. The identity says by how much, and noise profits too.
