@@ -22,7 +22,7 @@ from otad.studies.benchmark_arena import sigma
 from otad.studies.benchmark_flows import fastflow
 from otad.studies.benchmark_memories import padim
 
-FIRST_SEED = 100
+FIRST_SEED = 200  # those below were looked at while this was designed
 FINE, COARSE = (4, 8, 16), (8, 16)
 BUILDS = {"PaDiM": padim, "FastFlow": fastflow}
 # As the benchmark's arena chose them on held-out classes; at paper scale a method has its paper's settings.
@@ -92,7 +92,7 @@ class Doubted:
 def pictures(name: str, seed: int, scale: str) -> Doubted:
     """Draw a class: good pictures to learn from, good ones to judge, and others with two defects each."""
     side = pick(scale, smoke=64, laptop=96, paper=224)
-    n_train, n_good, n_bad = pick(scale, smoke=(4, 3, 6), laptop=(40, 20, 24))
+    n_train, n_good, n_bad = pick(scale, smoke=(4, 3, 6), laptop=(40, 24, 72))
     source = textures if name in textures.NAMES else scenes
     drawn = source.load(name, side, n_train, n_good + n_bad, 0, seed=seed)
     good, fresh = drawn.test[:n_good], drawn.test[n_good:]
@@ -263,4 +263,4 @@ def alone(maps: Tensor, given: Doubted) -> list[Row]:
     return found
 
 
-STUDY = Study("doubtful_labels", cells, compute, seconds=4.0)
+STUDY = Study("doubtful_labels", cells, compute, seconds=5.0)
