@@ -151,7 +151,7 @@ def table(root: Path) -> dict[str, tuple[Callable[..., Any], Good]]:
         "damage": (defects.damage, {"images": list(draw(2, 3, 20, 24)), "kinds": ["good", "cut"], "seed": [0, 1]}),
         "kinds_of_test": (defects.kinds_of_test, {k: v for k, v in counts.items() if k not in ("size", "seed")}),
         "plant_two": (doubtful.plant_two, {"image": draw(3, 40, 44), "kinds": ["cut", "hole"], "seed": [0, 3], "gap": 2.0, "least": 0.01}),
-        "two_defects": (doubtful.two_defects, {"images": draw(2, 3, 40, 44), "seed": [0, 1], "gap": 2.0, "least": 0.01}),
+        "two_defects": (doubtful.two_defects, {"images": draw(2, 3, 40, 44), "seed": [0, 1], "gap": 2.0, "least": 0.01, "kinds": ["cut", "hole"]}),
         "exact": (doubtful.exact, {"parts": PARTS}),
         "unmarked": (doubtful.unmarked, {"parts": PARTS, "missing": torch.tensor([-1, 0, 1])}),
         "dilated": (doubtful.dilated, {"parts": PARTS, "by": 2.0}),

@@ -135,6 +135,8 @@ def test_where_no_second_defect_fits_it_is_said(planted):
         doubtful.plant_two(good[0], ("cut", "hole"), [0], gap=500.0)
     with pytest.raises(ValueError, match="expected two kinds, a gap of 0 or more"):
         doubtful.plant_two(good[0], KINDS[:3], [0], gap=4)
+    with pytest.raises(ValueError, match="expected two or more of cut, hole"):
+        doubtful.two_defects(good, [0], gap=4, kinds=("hole", "hole"))
     with pytest.raises(ValueError, match=r"expected \(N,3,H,W\), one or more"):
         doubtful.two_defects(good[:0], [0], gap=4)
 

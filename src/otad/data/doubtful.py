@@ -57,18 +57,25 @@ def _planted(
 
 @checked
 def two_defects(
-    images: Tensor, seed: Sequence[int], gap: float, least: float = 0.0
+    images: Tensor,
+    seed: Sequence[int],
+    gap: float,
+    least: float = 0.0,
+    kinds: Sequence[str] = KINDS,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Put two defects of different kinds on each image (N,3,H,W); the first kinds take turns, the second are drawn.
 
-    Returns damaged images, `parts` (N,2,H,W) bool and changes (N,2), as `plant_two`. Raises ValueError as it does, and for no image.
+    Returns damaged images, `parts` (N,2,H,W) bool and changes (N,2), as `plant_two`. Raises ValueError as it does, for no image, and
+    for fewer than two kinds.
     """
     if images.ndim != 4 or not len(images):
         raise ValueError(f"images are {shown(images)}: expected (N,3,H,W), one or more.")
+    if len(set(kinds)) < 2:
+        raise ValueError(f"kinds are {list(kinds)}: expected two or more of {', '.join(KINDS)}.")
     found = []
     for index, image in enumerate(images):
-        first = KINDS[index % len(KINDS)]
-        others = [kind for kind in KINDS if kind != first]
+        first = kinds[index % len(kinds)]
+        others = [kind for kind in kinds if kind != first]
         second = others[int(np.random.default_rng([*seed, index]).integers(len(others)))]
         found.append(plant_two(image, (first, second), [*seed, index], gap, least))
     damaged, parts, changes = zip(*found, strict=True)
