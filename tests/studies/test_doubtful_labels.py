@@ -85,7 +85,7 @@ def test_an_ideal_map_points_at_all_and_a_doubtful_label_keeps_it_from_full_mark
     assert exact["image"] == doubted["image"] == 100
     assert doubted["pixel"] < exact["pixel"]
     assert doubted["PRO"] < exact["PRO"]
-    assert of[study.called_good(0.3), "nothing", 0.0]["image"] < 100
+    assert of[study.called_good(0.3), "nothing", 0.0]["pixel"] < exact["pixel"]
     assert of[study.called_good(0.3), study.POINTED, 0.0]["image"] == 100
 
 

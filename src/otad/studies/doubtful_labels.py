@@ -42,7 +42,9 @@ EXACT, MISSING, FAINT, MIXED = "exact", "one of two unmarked", "the fainter unma
 WIDER = (1, 2, 4, 8)  # pixels
 CALLED_GOOD = (0.1, 0.3)  # of the defective pictures
 SEEN = 8 / 255  # what a defect changes its pixels by, at the least: nobody would mark what nobody can see
-KINDS_SEEN = tuple(kind for kind in KINDS if kind != "blur")  # where a picture is plain it changes next to nothing
+KINDS_SEEN = tuple(
+    kind for kind in KINDS if kind != "blur"
+)  # where a picture is plain it changes next to nothing
 ROUGH = 4  # pixels around the hull: a rough label
 POINTED = "where the map points"
 ORDERS = ("most pointed at first", "by lot", "least pointed at first")
