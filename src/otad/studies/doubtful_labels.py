@@ -23,7 +23,7 @@ from otad.studies.benchmark_arena import sigma
 from otad.studies.benchmark_flows import fastflow
 from otad.studies.benchmark_memories import padim
 
-FIRST_SEED = 200  # those below were looked at while this was designed
+FIRST_SEED = 300  # those below were looked at while this was designed
 FINE, COARSE = (4, 8, 16), (8, 16)
 BUILDS = {"PaDiM": padim, "FastFlow": fastflow}
 # As the benchmark's arena chose them on held-out classes; at paper scale a method has its paper's settings.
@@ -49,7 +49,6 @@ ROUGH = 4  # pixels around the hull: a rough label
 POINTED = "where the map points"
 ORDERS = ("most pointed at first", "by lot", "least pointed at first")
 SHARES = (0.25, 0.5, 0.75)  # of the missing labels, mended
-FALSE_ALARMS = 0.01  # of the good pictures' pixels lie above the level at which a map points at something
 
 
 def n_seeds(scale: str) -> int:
@@ -164,10 +163,10 @@ def height(maps: Tensor, given: Doubted, missing: Tensor) -> Tensor:
     return found
 
 
-def level(maps: Tensor, given: Doubted) -> float:
-    """Return how high a map must be to point at something: the level that a small share of all pixels of good pictures exceeds."""
-    good = ~given.parts.flatten(1).any(dim=1)
-    return float(np.quantile(maps[good].numpy(), 1 - FALSE_ALARMS))
+def level(maps: Tensor, given: Doubted, missing: Tensor) -> float:
+    """Return how high a map must be to point at a missing defect: as high as over the marked ones, the median of their medians."""
+    marked = torch.where(missing >= 0, 1 - missing, -1)
+    return float(height(maps, given, marked)[given.bad].median())
 
 
 def mended(given: Doubted, missing: Tensor, pictures: Tensor) -> Tensor:
@@ -200,11 +199,11 @@ def rows(given: Doubted, maps: Tensor) -> Iterator[Row]:
 
     share : of the missing labels, how many were to be mended, where that was fixed beforehand; else 0. found : where the map points.
     """
-    drawn, top = labels(given), level(maps, given)
+    drawn = labels(given)
     for name, masks in drawn.items():
         yield {"label": name, "mended": "nothing", "share": 0.0} | numbers(maps, masks)
     for name, missing in ((MISSING, given.missing), (FAINT, given.fainter)):
-        found = (height(maps, given, missing) > top).nonzero()[:, 0]
+        found = (height(maps, given, missing) >= level(maps, given, missing)).nonzero()[:, 0]
         row = {"label": name, "mended": POINTED, "share": 0.0, "found": len(found) / len(given.bad)}
         yield row | numbers(maps, mended(given, missing, found))
     for share in CALLED_GOOD:
