@@ -151,7 +151,7 @@ ledger.say("After these short trainings the five find structural defects with {p
 
 # %% [markdown]
 # ## Flatten in the loss, not in the score
-# RD4AD's paper has one loss, $1 - \cos$ at each place. Its code takes *one* cosine of a whole map, flattened to a vector of $C h w$ numbers, to learn, and judges place by place. Write $c_p$ for the cosine at a place. If student and teacher are equally loud, the flattened cosine is a weighted mean,
+# RD4AD's paper has one loss, $1 - \cos$ at each place. Its code takes *one* cosine of a whole map, flattened to a vector of $C h w$ numbers, to learn, and judges place by place. Write $c_p$ for the cosine at a place. If student and teacher are equally loud (have vectors of the same length), the flattened cosine is a weighted mean,
 #
 # $$ \cos(t, s) = \sum_p w_p\, c_p, \qquad w_p = \frac{\lVert t_p \rVert^2}{\sum_q \lVert t_q \rVert^2}, $$
 #
@@ -278,12 +278,12 @@ ledger.record("p23_costs", spent, timing=True, bounds=(0, 1000))
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say("What can a student not imitate? On drawn transistors, after short trainings, five students find structural defects with {p23_means[structural]:.0f} % image AUROC on average, small as they are, and logical ones, which change more of the picture, with {p23_means[logical]:.0f} %. Taught by the flattened cosine of RD4AD's code a student ends at {p23_epochs[flattened][last]:.0f} %, place by place at {p23_epochs[places][last]:.0f} %.", short=True)  # fmt: skip
+ledger.say("What can a student not imitate? On drawn transistors, after short trainings, five students find structural defects with {p23_means[structural]:.0f} % image AUROC on average, small as they are, and logical ones, which change more of the picture, with {p23_means[logical]:.0f} %. Taught by the flattened cosine of RD4AD's code a student ends at {p23_epochs[flattened][last]:.1f} %, place by place at {p23_epochs[places][last]:.1f} %, means of a few seeds.", short=True)  # fmt: skip
 
 # %% [markdown]
 # - Imitation fails by degrees. Students get better on defects as well, so the score is a contrast, and it is the *last* epoch's contrast that a user has.
 # - Levels see different things: a fine one a scratch, a coarse one a part. To multiply them is to ask all of them to agree; to add them lets one be enough.
-# - One word of code, *sum* in the place of *mean* or *flatten* before the cosine, is another method. Golden values find such words, tables do not.
+# - One word of code, *sum* in the place of *mean* or *flatten* before the cosine, is another loss. What it does to a result these short trainings cannot tell; values of the public code on a small input find such words, tables of AUROC do not.
 #
 # ## Exercise
 # A map has two places and two channels: $t = ((3, 0), (0, 1))$ and $s = ((3, 0), (1, 0))$. How large are the two losses of RD4AD? Which place did the student get wrong, and which loss minds it more?

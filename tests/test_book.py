@@ -47,6 +47,14 @@ def test_no_page_shows_an_error_or_a_warning(scale):
             assert output.get("name") != "stderr", f"{page}: {output.text}"
 
 
+def test_every_picture_of_a_page_is_in_the_book(scale):
+    for page in pages():
+        notebook = nbformat.read(records.folder(scale) / f"{page}.ipynb", as_version=4)
+        drawn = sum("image/png" in output.get("data", {}) for output in records.outputs(notebook))
+        text = (HTML / "notebooks" / f"{page}.html").read_text(encoding="utf-8")
+        assert text.count('src="../_images/') == drawn, page
+
+
 def test_every_page_opens_with_its_answer():
     for page in pages():
         text = (HTML / "notebooks" / f"{page}.html").read_text(encoding="utf-8")

@@ -210,7 +210,7 @@ def test_a_reversal_that_does_not_survive_the_claims_own_adjustment_is_told(show
     assert (kept["verdict"], kept["worst"], kept["n_reversed"]) == ("inconclusive", "A > B", 0)
     assert kept["high"] < 0
     assert (
-        "0 are reversed (by itself the worst is, and is not after Holm's adjustment over the 4); the worst"
+        "0 are reversed (taken alone the weakest would be; after Holm's adjustment over the 4 it is not); the weakest"
         in kept["effect"]
     )
 

@@ -489,8 +489,8 @@ def _effect(
         said = f"of {k} inequalities {found.n_hold} {'holds' if found.n_hold == 1 else 'hold'} and {found.n_reversed} "
         said += f"{'is' if found.n_reversed == 1 else 'are'} reversed"
         if not found.n_reversed and worst.p_against < (1 - CONFIDENCE) / 2:
-            said += f" (by itself the worst is, and is not after Holm's adjustment over the {k})"
-        said += f"; the worst is “{found.worst}”, {what} {number}"
+            said += f" (taken alone the weakest would be; after Holm's adjustment over the {k} it is not)"
+        said += f"; the weakest is “{found.worst}”, {what} {number}"
     if band is not None:
         said += f", band [{band[0]:.3g}, {band[1]:.3g}]"
     said += f"; n = {found.n}"

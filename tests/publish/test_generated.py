@@ -192,6 +192,7 @@ def test_a_cell_with_several_pictures_becomes_several_cells():
     parts = for_sphinx(whole).cells
     assert [p.metadata["mystnb"]["image"]["alt"] for p in parts] == ["one", "two", "three"]
     assert [o for p in parts for o in p.outputs] == outputs
-    assert [p.source for p in parts] == [source, "", ""]
+    assert parts[0].source == source
+    assert all(p.source.strip() for p in parts)  # myst-nb leaves out a cell without one, outputs and all
     assert ["remove-input" in p.metadata.get("tags", []) for p in parts] == [False, True, True]
     assert len({p.id for p in parts}) == 3

@@ -8,10 +8,15 @@ from typing import Any
 
 import torch
 
+from otad import methods
 from otad.features import pretrained
 from otad.studies import load, runner
 
 REPEATED = ("epochs", "max_iter", "steps", "tried")  # what a study does again and again, always alike
+# The same of a method: FastFlow's steps are its size, CutPaste's are batches.
+OF_METHODS = dict.fromkeys(methods.METHODS, ("epochs", "max_iter")) | {
+    "CutPaste": ("epochs", "steps"),
+}
 
 
 def main(name: str, cell: str, repetitions: str) -> None:
@@ -36,11 +41,28 @@ def learnt_nothing() -> None:
 
 
 def cut(module: str, most: int) -> None:
-    """Let a study repeat at most so often; sizes of pictures, batches, prototypes and memories stay as they are."""
+    """Let a study and its methods repeat at most so often; sizes of pictures, batches, prototypes and memories stay as they are."""
+    for name, repeated in OF_METHODS.items():
+        shorten(getattr(methods, name), repeated, most)
     study: Any = import_module(module)
     if hasattr(study, "setting"):
         whole = study.setting
         study.setting = lambda *given, **named: fewer(whole(*given, **named), most)
+
+
+def shorten(method: Any, repeated: tuple[str, ...], most: int) -> None:
+    """Let a class's detectors repeat at most so often when they learn."""
+    if not hasattr(method, "fit"):
+        return
+    whole = method.fit
+
+    def fit(self: Any, *given: Any, **named: Any) -> Any:
+        for key in repeated:
+            if getattr(self, key, None) is not None:
+                setattr(self, key, min(getattr(self, key), most))
+        return whole(self, *given, **named)
+
+    method.fit = fit
 
 
 def fewer(sizes: dict[str, Any], most: int) -> dict[str, Any]:

@@ -127,6 +127,18 @@ def test_repetitions_are_fewer_and_sizes_stay():
     assert child.fewer(sizes, 2) == cut
 
 
+def test_methods_learn_shorter_and_keep_their_sizes():
+    class Method:
+        epochs, steps, max_iter = 500, 8, None
+
+        def fit(self, images):
+            self.seen = (self.epochs, self.steps, self.max_iter)
+            return self
+
+    child.shorten(Method, child.OF_METHODS["FastFlow"], 2)
+    assert Method().fit([]).seen == (2, 8, None)
+
+
 def test_networks_that_have_learnt_nothing_say_so(monkeypatch):
     monkeypatch.setattr(child.pretrained, "_built", child.pretrained._built)
     child.learnt_nothing()

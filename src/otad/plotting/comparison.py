@@ -110,12 +110,14 @@ def dots(
         error = None if half is None else span[column].fillna(0)
         ax.errorbar(new[column], at + 0.15, xerr=error, fmt="o", color=BLUE, capsize=3, label="here")
         title = "" if isinstance(here, pd.Series) else str(column)
-        ax.set(xlabel=label)
         ax.set_title(textwrap.fill(title, 60 // len(new.columns)), fontsize=10)
         ax.grid(axis="y", color="0.93")
         if bent:
             ax.set_xscale("symlog", linthresh=1)
             ax.xaxis.set_major_formatter("{x:+g}")
+    fig.supxlabel(
+        label, fontsize=plt.rcParams["axes.labelsize"]
+    )  # one for all: side by side they would touch
     axes[0, 0].set_yticks(at, names)
     axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
     if printed is not None:

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,9 @@ from otad.display import emit
 # Okabe and Ito's palette: distinguishable with every common colour vision deficiency.
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 WIDTH = 8.3  # inches of the column at 1280 pixels: drawn wider, letters of 10 points come out smaller
+TOGETHER = re.compile(
+    r"(?<=\d) (?=[±\[])|(?<=±) (?=\d)|(?<=\d,) (?=[+−-]?\d[\d.]*\])"
+)  # spaces within a number and its interval
 HEAT = "inferno"
 OUTLINE = "#00E5FF"
 
@@ -78,7 +82,7 @@ def table(
     )
     if caption:
         body = body.replace("<thead>", f"<caption>{html.escape(caption)}</caption>\n  <thead>", 1)
-    body = f"<div class='otad-scroll'>{body}</div>"
+    body = f"<div class='otad-scroll'>{TOGETHER.sub('&nbsp;', body)}</div>"
     if folded:
         body = f"<details><summary>{html.escape(folded)}</summary>{body}</details>"
     emit(

@@ -80,7 +80,10 @@ def for_sphinx(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _one_picture_each(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    """Return a cell cut behind each of its pictures but the last; the parts behind the first have no source."""
+    """Return a cell cut behind each of its pictures but the last; the parts behind the first hide a source that says nothing.
+
+    A part without any source would lose its outputs: myst-nb leaves out such cells.
+    """
     outputs = cell.get("outputs", [])
     ends = [i + 1 for i, output in enumerate(outputs) if _picture(output)][:-1]
     if not ends:
@@ -90,7 +93,7 @@ def _one_picture_each(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode
         part = deepcopy(cell)
         part.outputs = outputs[start:end]
         if k:
-            part.id, part.source = f"{cell.id}-{k}", ""
+            part.id, part.source = f"{cell.id}-{k}", "# the next picture"
             part.metadata["tags"] = [*cell.metadata.get("tags", []), "remove-input"]
         parts.append(part)
     return parts

@@ -96,14 +96,18 @@ def cells(scale: str, plans: Plans) -> list[Cell]:
         for g, c in classes
         for name, m in plans.items()
     ]
-    return judged if scale == "smoke" else [*_held_out(plans), *judged]
+    return judged if scale == "smoke" else [*searches(plans), *_lengths(plans), *judged]
 
 
-def _held_out(plans: Plans) -> Iterator[Cell]:
-    """Yield the cells that choose, those that show whether it is enough, and the long ones."""
+def searches(plans: Plans) -> Iterator[Cell]:
+    """Yield the cells that choose a setting."""
     for c in SEARCHED:
         for name, m in plans.items():
             yield from (_cell("search", c, name, tried, HELD_OUT) for tried in m.tried)
+
+
+def _lengths(plans: Plans) -> Iterator[Cell]:
+    """Yield the cells that show whether it is enough, and the long ones."""
     for c in SEARCHED:
         for name, m in plans.items():
             chosen = m.tried[m.chosen]

@@ -45,7 +45,7 @@ PLANS = {
             for h, e in ((128, 80), (256, 50))
             for lr in (2e-4, 1e-3)
         ),
-        chosen=1,
+        chosen=2,
         smoke={"hidden": 16, "epochs": 1, "views": 2, "test_views": 2},
     ),
     "CFlow": Plan(
@@ -54,7 +54,7 @@ PLANS = {
             for s, e in ((FINE, 13), (COARSE, 15))
             for lr in (1e-3, 4e-3)
         ),
-        chosen=0,
+        chosen=2,
         smoke={"strides": COARSE, "epochs": 1, "steps": 1, "blocks": 2, "positions": 8},
     ),
     "FastFlow": Plan(
@@ -63,7 +63,7 @@ PLANS = {
             for s, e in ((FINE, 25), (COARSE, 60))
             for lr in (1e-3, 4e-3)
         ),
-        chosen=0,
+        chosen=2,
         smoke={"strides": COARSE, "epochs": 1, "steps": 2},
     ),
     "CSFlow": Plan(

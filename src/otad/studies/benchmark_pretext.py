@@ -39,7 +39,7 @@ PLANS = {
             for w, e in ((8, 8), (12, 5))
             for lr in (3e-4, 2e-3)
         ),
-        chosen=0,
+        chosen=2,
         smoke={"patch_size": 32, "strides": (16, 16), "width": 4, "dimension": 8, "epochs": 1, "crops": 2},
     ),
     "CutPaste": Plan(
@@ -48,7 +48,7 @@ PLANS = {
             for h in (128, 512)
             for lr in (0.003, 0.03)
         ),
-        chosen=1,
+        chosen=2,
         smoke={"patch_size": None, "epochs": 1, "steps": 1, "batch_size": 2, "views": 1, "hidden": 8},
         long={"scratch": True, "patch_size": None, "batch_size": 16, "epochs": 10, "steps": 10},
     ),
@@ -58,7 +58,7 @@ PLANS = {
             for w, e in ((32, 20), (64, 10))
             for lr in (1e-3, 4e-3)
         ),
-        chosen=0,
+        chosen=3,
         smoke={"width": 4, "epochs": 1, "views": 1},
         long={"scratch": True, "epochs": 50, "batch_size": 16},
     ),

@@ -87,19 +87,19 @@ FINE, COARSE = (4, 8, 16), (8, 16)
 PLANS = {
     "R-D": Plan(
         tuple({"width": w, "lr": lr, "epochs": e} for w, e in ((24, 50), (48, 15)) for lr in (1e-3, 5e-3)),
-        chosen=1,
+        chosen=3,
         smoke={"width": 4, "epochs": 1},
     ),
     "DFR": Plan(
         tuple({"strides": s, "lr": lr, "epochs": 30} for s in (FINE, COARSE) for lr in (1e-4, 1e-3)),
-        chosen=0,
+        chosen=3,
         smoke={"strides": COARSE, "epochs": 1},
     ),
     "Glance": Plan(
         tuple(
             {"strides": s, "lr": lr, "epochs": e} for s, e in ((COARSE, 20), (FINE, 5)) for lr in (1e-3, 4e-3)
         ),
-        chosen=0,
+        chosen=1,
         smoke={"strides": COARSE, "epochs": 1, "size": 8, "hidden": 8, "reach": 2},
     ),
     "DRAEM": Plan(
@@ -108,7 +108,7 @@ PLANS = {
             for w, e in ((8, 12), (16, 6))
             for lr in (3e-4, 2e-3)
         ),
-        chosen=0,
+        chosen=1,
         smoke={"side": 64, "width": 2, "judge_width": 2, "epochs": 1},
         long={"side": 64, "width": 8, "judge_width": 8, "lr": 3e-4, "epochs": 130},
     ),
