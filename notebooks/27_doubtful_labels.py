@@ -93,7 +93,7 @@ ledger.say("Of {p27_alone[labels]} missing labels {p27_alone[raise]} raise the s
 # So whoever mends the labels *that the map points at* chooses dots on the right, and the score rises whatever the method is worth. Whoever mends all of them takes the left ones too.
 #
 # ## The run
-# Four maps: PaDiM's and FastFlow's (which Figure 4 shows), with the settings that the arena of this part tries; an *ideal* one, the exact mask smoothed as widely as theirs; and a *blind* one, smooth noise that has seen no picture. A cell is a map on one class and seed. Those of the first class and seed are computed here.
+# Four maps: PaDiM's and FastFlow's (which Figure 4 shows), with the settings that the arena of this part chose on held-out classes; an *ideal* one, the exact mask smoothed as widely as theirs; and a *blind* one, smooth noise that has seen no picture. A cell is a map on one class and seed. Those of the first class and seed are computed here.
 
 # %%
 LIVE = [cell for cell in study.cells(scale) if cell["class"] == first["class"] and cell["seed"] == first["seed"]]  # fmt: skip
