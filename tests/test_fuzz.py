@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 import otad
 from otad import metrics, transport
-from otad.data import Dataset, annotations, check_images, pair, resize
+from otad.data import Dataset, annotations, check_images, doubtful, pair, resize
 from otad.data.drawn import corruptions, defects, scenes, textures
 from otad.data.packaged import photographs, solar
 from otad.data.readers import fabrics, files, folders, loco, realiad
@@ -65,6 +65,7 @@ def tiny_backbone() -> Backbone:
 IMAGES, FEATURES = draw(2, 3, 20, 24), draw(3, 9, 11)
 MASKS = torch.zeros(3, 13, 17, dtype=torch.bool)
 MASKS[1, 2:5, 3:9] = True
+PARTS = torch.stack([MASKS, MASKS.roll(6, 1)], dim=1)
 LABELS = torch.tensor([False, True, False, True])
 DEFECTS = [[], [metrics.Defect(MASKS[1], 10.0)], []]
 PAINTED = {"backbone": net}
@@ -149,6 +150,15 @@ def table(root: Path) -> dict[str, tuple[Callable[..., Any], Good]]:
         "plant": (defects.plant, {"image": draw(3, 20, 24), "kind": "hole", "seed": [0, 3]}),
         "damage": (defects.damage, {"images": list(draw(2, 3, 20, 24)), "kinds": ["good", "cut"], "seed": [0, 1]}),
         "kinds_of_test": (defects.kinds_of_test, {k: v for k, v in counts.items() if k not in ("size", "seed")}),
+        "plant_two": (doubtful.plant_two, {"image": draw(3, 40, 44), "kinds": ["cut", "hole"], "seed": [0, 3], "gap": 2.0, "least": 0.01}),
+        "two_defects": (doubtful.two_defects, {"images": draw(2, 3, 40, 44), "seed": [0, 1], "gap": 2.0, "least": 0.01, "kinds": ["cut", "hole"]}),
+        "exact": (doubtful.exact, {"parts": PARTS}),
+        "unmarked": (doubtful.unmarked, {"parts": PARTS, "missing": torch.tensor([-1, 0, 1])}),
+        "dilated": (doubtful.dilated, {"parts": PARTS, "by": 2.0}),
+        "boxes": (doubtful.boxes, {"parts": PARTS}),
+        "hulls": (doubtful.hulls, {"parts": PARTS, "by": 1.0}),
+        "in_turns": (doubtful.in_turns, {"first": MASKS, "second": MASKS.roll(1, 2)}),
+        "called_good": (doubtful.called_good, {"masks": MASKS, "pictures": torch.tensor([1])}),
         "textures.render": (textures.render, {"name": "tile", "size": 16, "seed": 0}),
         "textures.load": (textures.load, counts | {"name": "tile"}),
         "photographs.picture": (photographs.picture, {"name": "grass"}),
@@ -444,7 +454,7 @@ def test_a_thousand_spoilt_calls(calls):
     assert found.count("works") > CALLS / 20
 
 
-@pytest.mark.parametrize("module", [metrics, transport, corruptions, handcrafted, folders])
+@pytest.mark.parametrize("module", [metrics, transport, corruptions, doubtful, handcrafted, folders])
 def test_every_public_function_is_called(calls, module):
     public = {
         name
