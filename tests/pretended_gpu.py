@@ -57,7 +57,10 @@ class Rules(TorchFunctionMode):
     """Send each call of torch to its rule; `follow` is the rule of most."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        return RULES.get(func, follow)(func, args, kwargs or {})
+        kwargs = kwargs or {}
+        if _shapes_only((*args, *kwargs.values())):
+            return func(*args, **kwargs)
+        return RULES.get(func, follow)(func, args, kwargs)
 
 
 # Labels ------------------------------------------------------------------------------------------
@@ -201,6 +204,14 @@ def hook(func: Callable, args: tuple, kwargs: dict) -> Any:
             return given(label(gradient) if gpu else gradient)
 
     return func(tensor, watched, **kwargs)
+
+
+def _shapes_only(values: Iterable[Any]) -> bool:
+    """Tell whether a tensor that has a shape and no numbers is among values, or its device, "meta": it is on neither."""
+    return any(
+        v.is_meta if isinstance(v, Tensor) else isinstance(v, str | torch.device) and str(v) == "meta"
+        for v in values
+    )
 
 
 def _gathers(place: Any) -> bool:

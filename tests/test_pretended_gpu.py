@@ -377,3 +377,11 @@ def test_a_kernel_computes_on_it_from_its_first_cell(tmp_path, monkeypatch):
         page, None, kernel_name=kernel_spec(tmp_path), language="python", progress_bar=False
     )
     assert done.cells[0].outputs[0].text == "cuda:0\n"
+
+
+def test_shapes_without_numbers_are_on_neither_device(gpu):
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)).eval().to("meta")
+    x = net(torch.empty(1, 3, 7, 9, device="meta"))
+    assert (x.device.type, x.shape) == ("meta", (1, 5, 5, 7))
+    assert torch.ones(2).to(x).is_meta
+    assert not torch.ones(2, device=gpu).is_meta

@@ -13,13 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.features.pretrained import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Backbone,
-    efficientnet_lite0,
-    wide_resnet50_2,
-)
+from otad.features.pretrained import Backbone, efficientnet_lite0, wide_resnet50_2
 from otad.features.zoo import alexnet, efficientnet_b5
 from otad.methods import SPADE, CFlow, CSFlow, DifferNet, FastFlow, PatchCore
 from otad.methods.flows.differnet import turned
@@ -83,19 +77,12 @@ def where(scale: str) -> torch.device:
     return device() if scale == "paper" else torch.device("cpu")
 
 
-@lru_cache(maxsize=1)
-def _wide(scale: str) -> Backbone:
-    return wide_resnet50_2((4, 8, 16, 32), where(scale), weights=None)
-
-
-_small = lru_cache(maxsize=1)(efficientnet_lite0)
+_small = lru_cache(maxsize=5)(efficientnet_lite0)
 
 
 def wide(scale: str, *strides: int) -> Backbone:
     """Return WideResNet50-2 with random weights, up to the last stride that is asked for; smoke has the packaged small network."""
-    net = _small((4, 8, 16, 32)) if scale == "smoke" else _wide(scale)
-    stages = {int(stride): layers for stride, layers in net.stages.items()}
-    return Backbone(net.name, net.weights, stages, strides, IMAGENET_MEAN, IMAGENET_STD).to(where(scale))
+    return _small(strides) if scale == "smoke" else wide_resnet50_2(strides, where(scale), weights=None)
 
 
 def deep(build: Callable[..., Backbone], scale: str) -> Backbone:
