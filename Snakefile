@@ -23,6 +23,7 @@ def sources(folder, pattern):
 PAGES = [Path(name).stem for name in sources("notebooks", "[0-9]*.py")]
 INPUTS = {page: inputs(page) for page in PAGES}  # a page depends on what it imports and reads, not on the whole package
 PROSE = sources("book", "*.*") + sources("src/otad/publish", "*.*") + ["_config.yml", "_toc.yml", "CONTRIBUTING.md"]
+PROSE += sources("results", "parity_anomalib.json")  # the page Beside anomalib
 
 
 wildcard_constraints:
