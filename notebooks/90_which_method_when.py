@@ -18,7 +18,6 @@ scale = "laptop"  # "smoke", "laptop" or "paper"
 data_folder = ""  # at scale "paper": a folder that holds mvtec_ad; empty: OTAD_DATA
 
 # %% tags=["hide-input"]
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -81,43 +80,17 @@ if scale == "laptop":
 # ## Ten pictures through every method
 # Chosen by rule, not by eye: of each class the first good picture; of the texture's defects the smallest, those at a quarter and three quarters of the order by size, and the largest; of the transistor's damages the two ends; of its logical defects those at a quarter and three quarters. A row is a method. Its colours have one scale a class: the largest value that any good test picture has anywhere is in the middle, and the scale ends at twice that. So what is brighter than the middle, orange and yellow, is more than anything in a good picture, and a defect without such a place would raise no alarm. Open a school to see it.
 
-# %% tags=["hide-input"]
-shown = {}
-for name in study.classes(scale)[-2:]:
-    data = study.pictures(name, study.SEED, scale)
-    chosen = study.drawn(data)[:5]
-    shown[name] = (
-        data.test[chosen],
-        data.masks[chosen],
-        [data.kinds[i] for i in chosen],
-    )
+# %%
 board = {(r["class"], r["method"]): r for r in rows if r["what"] == "board"}
 needs = choosing.board(rows)
-SCHOOL = {t: [m for m in needs.index if choosing.school(m) == t] for t in choosing.SCHOOLS}  # fmt: skip
+shown = {name: study.chosen(name, scale) for name in study.classes(scale)[-2:]}
 
 
-def sheet(told):
+def sheet(school):
     """Draw five pictures of each class, and below them a row of maps a method."""
-    lines = [(name, m) for name in shown for m in ("", *SCHOOL[told])]
-    fig, axes = plt.subplots(len(lines), 5, figsize=(plotting.WIDTH, 1.62 * len(lines)), layout="constrained")  # fmt: skip
-    inside = dict.fromkeys(SCHOOL[told], 0)
-    for line, (name, method) in zip(axes, lines, strict=True):
-        pictures, masks, kinds = shown[name]
-        maps = study.unpacked(board[name, method]["maps"])[:5] if method else pictures  # fmt: skip
-        for ax in line[len(pictures) :]:
-            ax.axis("off")
-        for ax, picture, mask, kind in zip(line, maps, masks, kinds, strict=False):
-            if method:
-                plotting.draw(ax, picture, vmin=0, vmax=1)
-                inside[method] += choosing.hits(picture, mask.numpy())
-            else:
-                plotting.draw(ax, np.moveaxis(picture.numpy(), 0, -1), kind.replace("_", " "))  # fmt: skip
-                if mask.any():
-                    ax.contour(mask, levels=[0.5], colors=plotting.OUTLINE)
-        line[0].set_ylabel(method or name)
-    bad = sum(bool(mask.any()) for _, masks, _ in shown.values() for mask in masks)
-    found = ", ".join(f"{m} {n}" for m, n in inside.items())
-    plotting.show(fig, alt=f"Pictures with outlined defects, and maps of {len(inside)} methods. Of {bad} defects so many are somewhere brighter than anything in a good picture: {found}.")  # fmt: skip
+    some = [m for m in needs.index if choosing.school(m) == school]
+    maps = {m: {c: study.unpacked(board[c, m]["maps"])[:5] for c in shown} for m in some}  # fmt: skip
+    plotting.sheet(shown, maps, choosing.told_hits(shown, maps))
 
 
 # %% [markdown]
@@ -173,37 +146,20 @@ enough = {m: choosing.enough(found) for m, found in by_number.items() if m != "F
 
 # %% tags=["hide-input"]
 if few:
-    ends = {m: choosing.over_seeds(by_number[m]) for m in enough}
-    fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for color, (m, found) in zip(plotting.COLORS, ends.items(), strict=False):
-        error = [found["score"] - found["low"], found["high"] - found["score"]]
-        at = found.index * (0.97 + 0.03 * list(ends).index(m))  # side by side
-        ax.errorbar(at, found["score"], error, fmt="o-", color=color, capsize=3, label=m)  # fmt: skip
     none = float(by_number["FCA"].mean().iloc[0])
-    ax.axhline(none, color="black", linestyle=":", linewidth=0.9)
-    ax.margins(x=0.08)
-    ax.set(xscale="log", xlabel="normal pictures", ylabel="image AUROC (%)")
-    ax.set_xticks(grid["shots"], map(str, grid["shots"]), minor=False)
-    ax.minorticks_off()
-    fig.legend(loc="outside upper center", ncols=len(ends))
-    said = "; ".join(f"{m} from {f['score'].iloc[0]:.0f} to {f['score'].iloc[-1]:.0f}" for m, f in ends.items())  # fmt: skip
-    plotting.show(fig, alt=f"Image AUROC over the number of normal pictures, with 95 % intervals over seeds: {said}. FCA, which sees none, has {none:.0f}.")  # fmt: skip
+    plotting.curves({"": {m: by_number[m] for m in enough}}, "normal pictures", "image AUROC (%)", {"FCA, which sees none": none}, log=True)  # fmt: skip
     ledger.record("p90_enough", enough)
-    ledger.record("p90_by_number", {m: f["score"].to_dict() for m, f in ends.items()} | {"FCA": none}, tolerance=0.5)  # fmt: skip
+    ledger.record("p90_by_number", {m: by_number[m].mean().to_dict() for m in enough} | {"FCA": none}, tolerance=0.5)  # fmt: skip
 
 # %% tags=["remove-input"]
-here = (
-    "Enough here: "
-    + ", ".join(f"{{p90_enough[{m}]}} for {m}" for m in enough)
-    + "."
-)
-ledger.say((here if few else "No rows yet.") + " On page [42](42_foct_results) are one, two and four pictures on many classes, FOCT among the methods.")  # fmt: skip
+here = ", ".join(f"{{p90_enough[{m}]}} for {m}" for m in enough)
+ledger.say((f"Enough here: {here}." if few else "No rows yet.") + " On page [42](42_foct_results) are one, two and four pictures on many classes, FOCT among the methods.")  # fmt: skip
 
 # %% [markdown]
 # ## What each method needs
 # *Normal pictures* are those it was given, *enough* is what was found above. Numbers kept are all that a fitted method would write to a file, four bytes each, without the network that all share. Seconds and milliseconds are those of one core, the network's look included; they are means of the classes, measured while the rows were computed. Who trains shows in the seconds to fit.
 
-# %% tags=["timing", "hide-input"]
+# %% tags=["timing"]
 told = needs.assign(school=[choosing.school(m) for m in needs.index])
 told["enough"] = [str(enough.get(m, "–")) for m in needs.index]
 FORMATS = {"normal pictures": "{:.0f}", "enough": "{}", "fit s": "{:.1f}", "ms a picture": "{:.1f}", "numbers kept": "{:,.0f}"}  # fmt: skip
@@ -220,6 +176,10 @@ kinds = choosing.by_kind(rows, study.GROUPS)
 finds = pd.DataFrame({group: found["score"] for group, found in kinds.items()})
 half = {g: ((f["high"] - f["low"]) / 2).median() for g, f in kinds.items()}
 said = choosing.words(kinds).reindex(needs.index)
+found_by = {g: float(np.mean([g in w.split(", ") for w in said["finds"]])) for g in finds}  # fmt: skip
+zero_shot = needs["normal pictures"].reindex(finds.index) == 0
+best_of = {k: finds[zero_shot == alone].max().to_dict() for k, alone in (("alone", True), ("taught", False))}  # fmt: skip
+top = {g: kinds[g]["score"].idxmax() for g in ("structural", "logical")}
 
 # %% tags=["hide-input"]
 caption = "Image AUROC (%) by kind of defect"
@@ -228,11 +188,8 @@ plotting.table(
 )
 ledger.record("p90_image", finds.to_dict(), tolerance=0.5)
 ledger.record("p90_half", half, tolerance=0.5)
-found_by = {g: float(np.mean([g in w.split(", ") for w in said["finds"]])) for g in finds}  # fmt: skip
 ledger.record("p90_found_by", found_by, tolerance=0.5)
 ledger.record("p90_words", said.to_dict("index"))
-zero_shot = needs["normal pictures"].reindex(finds.index) == 0
-best_of = {k: finds[zero_shot == alone].max().to_dict() for k, alone in (("alone", True), ("taught", False))}  # fmt: skip
 ledger.record("p90_best_of", best_of, tolerance=0.5)
 ledger.record("p90_ranks", float(finds["structural"].corr(finds["logical"], "spearman")), tolerance=0.9)  # fmt: skip
 
@@ -242,7 +199,7 @@ ledger.say("Half of the intervals reach less far than this to either side: " + "
 # %% [markdown]
 # Finding *that* something is wrong is one thing, showing *where* another. PRO, the share of a defect that is covered while few good pixels are flagged (page [02](02_metrics)), for the same groups; random maps have 15 %.
 
-# %% tags=["hide-input"]
+# %%
 frame = pd.DataFrame([r for r in rows if r["what"] == "board"])
 where = [f"PRO {group}" for group in finds]
 pro = frame.groupby("method")[where].mean().reindex(needs.index)
@@ -308,20 +265,8 @@ found |= {k: (every, needs[cost], 50.0) for k, cost in counts.items()}
 choices = {k: choosing.choose(*parts) for k, parts in found.items()}
 
 # %% tags=["timing", "hide-input"]
-span = lambda f: f"{f['score']:.0f} [{f['low']:.0f}, {f['high']:.0f}]"  # noqa: E731
-table = {
-    k: {
-        "recommended": c.name,
-        "its score": span(found[k][0].loc[c.name])
-        if c.name in found[k][0].index
-        else "–",
-        "best": f"{c.best} {found[k][0].loc[c.best, 'score']:.0f}",
-        "not told apart from it": f"{len(c.alike)} of {len(found[k][0])}",
-        "over": f"{len(seeds[k])} seeds" if k in seeds else "pictures",
-    }
-    for k, c in choices.items()
-}
-plotting.table(pd.DataFrame(table).T, caption="Recommended by the rule; scores in %, with 95 % intervals", timing=True)  # fmt: skip
+table = choosing.recommended(choices, {k: f for k, (f, *_) in found.items()}, seeds)
+plotting.table(table, caption="Recommended by the rule; scores in %, with 95 % intervals", timing=True)  # fmt: skip
 alike = {k: {"who": ", ".join(c.alike)} for k, c in choices.items()}
 plotting.table(pd.DataFrame(alike).T, folded="Who cannot be told apart from the best", timing=True)  # fmt: skip
 timed = scale != "laptop"  # what is stored does not change from run to run
@@ -356,7 +301,6 @@ ledger.say("That is not known yet." if lacking else "Half of the methods move by
 # ## What we found
 
 # %% tags=["remove-input"]
-top = {g: kinds[g]["score"].idxmax() for g in ("structural", "logical")}
 ledger.record("p90_top", {g: {"name": m, "score": kinds[g].loc[m, "score"], "alike": len(kinds[g].index[kinds[g]["slack"] <= 0])} for g, m in top.items()}, tolerance=0.5)  # fmt: skip
 ledger.record("p90_n", len(needs))
 ledger.say(
@@ -379,10 +323,9 @@ ledger.say(
 # ### Solution
 # Filter by what is needed, then take the best *minimum*: a mean would forgive a method that is blind to one of the two.
 
-# %% tags=["timing", "hide-input"]
-able = needs[
-    (needs["ms a picture"] < 40) & (needs["numbers kept"] < 1_000_000)
-].index
+# %% tags=["timing"]
+quick, small = needs["ms a picture"] < 40, needs["numbers kept"] < 1_000_000
+able = needs.index[quick & small]
 worst = finds.loc[able, ["structural", "logical"]].min(axis=1).sort_values(ascending=False)  # fmt: skip
 plotting.table(worst.to_frame("the worse of both").head(8), caption="Image AUROC (%)", formats="{:.0f}", timing=True)  # fmt: skip
 ledger.record(

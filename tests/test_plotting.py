@@ -575,3 +575,18 @@ def test_an_ellipse_lies_at_one_distance_from_its_mean():
         np.full(80, 2.25)
     )
     assert points[0] == pytest.approx(points[-1])
+
+
+def test_a_sheet_has_a_row_of_pictures_a_class_and_a_row_of_maps_a_method(shown):
+    masks = np.zeros((2, 4, 4), bool)
+    masks[1, 2:, 2:] = True
+    pictures = {c: (np.full((2, 3, 4, 4), 0.5), masks, ["good", "cut"]) for c in ("tile", "bottle")}
+    maps = {m: {c: np.eye(4)[None].repeat(2, 0) for c in pictures} for m in ("FCA", "PaDiM")}
+    plotting.sheet(pictures, maps, "Of 2 defects: FCA 1.")
+    data, metadata = shown[0]
+    assert (
+        metadata["image/png"]["alt"]
+        == "Pictures with outlined defects, and maps of 2 methods. Of 2 defects: FCA 1."
+    )
+    assert metadata["image/png"]["height"] == round(96 * 1.62 * 6)
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from otad import ledger, methods
 from otad.judgement import t_interval
@@ -170,6 +171,31 @@ def test_a_defect_is_hit_where_it_is_brighter_than_good_pictures():
     small[2, 2] = 0.6
     assert choosing.hits(small, mask)
     assert not choosing.hits(small[::-1], mask)
+
+
+def test_hits_are_counted_over_classes():
+    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    masks[1, 4:, 4:] = True
+    small = np.zeros((2, 4, 4))
+    small[1, 3, 3] = 0.9
+    told = choosing.told_hits(
+        {"x": (None, masks, None), "y": (None, masks, None)}, {"a": {"x": small, "y": 0 * small}}
+    )
+    assert told.startswith("Of 2 defects")
+    assert told.endswith(": a 1.")
+
+
+def test_a_recommendation_is_laid_out_with_its_score_and_those_that_are_alike():
+    found = pd.DataFrame(
+        {"score": [90.0, 84], "low": [80.0, 70], "high": [99.0, 95], "slack": [0.0, -9]}, ["a", "b"]
+    )
+    choices = {
+        "one": choosing.choose(found, pd.Series({"a": 2.0, "b": 1.0})),
+        "none": choosing.choose(found, pd.Series({"a": 2.0, "b": 1.0}), floor=85),
+    }
+    table = choosing.recommended(choices, dict.fromkeys(choices, found), {"one": range(7)})
+    assert table.loc["one"].tolist() == ["a", "90 [80, 99]", "a 90", "2 of 2", "7 seeds"]
+    assert table.loc["none", ["recommended", "its score", "over"]].tolist() == ["none", "–", "pictures"]
 
 
 def test_the_benchmark_says_what_it_lacks():

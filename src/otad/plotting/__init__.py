@@ -19,6 +19,7 @@ from otad.plotting.pictures import (
     gallery,
     maps,
     overlay,
+    sheet,
     show_gallery,
     show_maps,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "outline",
     "overlay",
     "planes",
+    "sheet",
     "show",
     "show_gallery",
     "show_maps",

@@ -126,6 +126,32 @@ def show_maps(
     show(maps(images, masks, methods, titles, notes, scales), alt=f"{told} {alt}".strip(), shows=shows)
 
 
+def sheet(
+    pictures: Mapping[str, tuple[Any, Any, Sequence[str]]], methods: Mapping[str, Mapping[str, Any]], alt: str
+) -> None:
+    """Display of each class a row of pictures with outlined defects, and below it a row of maps a method, all on one scale from 0 to 1.
+
+    pictures: class → images (n,3,H,W), masks (n,H,W), titles. methods: name → class → maps (n,h,w). alt: what the maps show, in words.
+    """
+    lines = [(name, method) for name in pictures for method in ("", *methods)]
+    across = max(len(images) for images, *_ in pictures.values())
+    fig, axes = plt.subplots(
+        len(lines), across, figsize=(WIDTH, 1.62 * len(lines)), layout="constrained", squeeze=False
+    )
+    for line, (name, method) in zip(axes, lines, strict=True):
+        images, masks, titles = pictures[name]
+        for ax in line[len(images) :]:
+            ax.axis("off")
+        for k, (ax, title) in enumerate(zip(line, titles, strict=False)):
+            if method:
+                draw(ax, numbers(methods[method][name][k]), vmin=0, vmax=1)
+            else:
+                draw(ax, np.moveaxis(numbers(images[k]), 0, -1), title)
+                _outline(ax, numbers(masks[k]), OUTLINE)
+        line[0].set_ylabel(method or name)
+    show(fig, alt=f"Pictures with outlined defects, and maps of {len(methods)} methods. {alt}")
+
+
 def best_and_worst(scores: Any, n: int = 1) -> list[int]:
     """Return the indices of the n largest scores, best first, and of the n smallest, worst last; NaN is never chosen.
 

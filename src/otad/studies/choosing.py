@@ -222,6 +222,39 @@ def hits(small: np.ndarray, mask: np.ndarray) -> bool:
     return bool((large[mask[: len(large), : large.shape[1]]] > 0.5).any())
 
 
+def told_hits(shown: Mapping[str, tuple[Any, Any, Any]], maps: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """Return how many of the defects shown each method hits, in words. shown: class → pictures, masks (n,H,W), titles; maps: method → class."""
+    bad = sum(bool(mask.any()) for _, masks, _ in shown.values() for mask in masks)
+    found = {
+        name: sum(
+            hits(small, mask.numpy())
+            for c, (_, masks, _) in shown.items()
+            for small, mask in zip(of[c], masks, strict=True)
+        )
+        for name, of in maps.items()
+    }
+    told = ", ".join(f"{name} {n}" for name, n in found.items())
+    return f"Of {bad} defects so many are somewhere brighter than anything in a good picture: {told}."
+
+
+def recommended(
+    choices: Mapping[str, Choice], found: Mapping[str, pd.DataFrame], seeds: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return a row a situation: whom the rule recommends, with score and interval, the best, how many are alike, and over what."""
+    table = {}
+    for situation, choice in choices.items():
+        scores = found[situation]
+        known = choice.name in scores.index
+        table[situation] = {
+            "recommended": choice.name,
+            "its score": f"{choice.score:.0f} [{choice.low:.0f}, {choice.high:.0f}]" if known else "–",
+            "best": f"{choice.best} {scores.loc[choice.best, 'score']:.0f}",
+            "not told apart from it": f"{len(choice.alike)} of {len(scores)}",
+            "over": f"{len(seeds[situation])} seeds" if situation in seeds else "pictures",
+        }
+    return pd.DataFrame(table).T
+
+
 def contest(studies: Sequence[Study], stored: Callable[[str], Any]) -> tuple[pd.DataFrame, str]:
     """Return the benchmark's judged rows, and what is lacking, in words, or ""; stored : raises ValueError where there are no rows of a name."""
     rows: list[Row] = []

@@ -113,6 +113,13 @@ def drawn(data: Any) -> list[int]:
 # The contestants ----------------------------------------------------------------------------------
 
 
+def chosen(name: str, scale: str, n: int = 5) -> tuple[Any, Any, list[str]]:
+    """Return what page 90 draws of a class: n pictures, their masks, and what is wrong with each."""
+    data = pictures(name, SEED, scale)
+    some = drawn(data)[:n]
+    return data.test[some], data.masks[some], [data.kinds[i].replace("_", " ") for i in some]
+
+
 def net(scale: str, *strides: int) -> Any:
     """Return the network that all methods look through, with maps of these strides."""
     return wide_resnet50_2(strides, device()) if scale == "paper" else lite0(*strides)
