@@ -140,7 +140,7 @@ def _plane(
     looks = GROUPS if len(groups) > 1 else (ALONE,)
     handles = {}
     for (name, points), (color, mark, size) in zip(groups.items(), looks, strict=False):
-        small = 1.5 if len(points) >= CROWD else 0.7 * size if len(points) >= MANY else size
+        small = 1.0 if len(points) >= CROWD else 0.7 * size if len(points) >= MANY else size
         (handles[name],) = ax.plot(*points.T, mark, color=color, ms=small, zorder=3)
     ax.autoscale_view()
     return handles, words
