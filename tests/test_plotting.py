@@ -453,7 +453,7 @@ def test_a_plane_may_have_paths_a_density_and_a_limit(monkeypatch):
     left, right = fig.axes
     assert left.get_xlim() == right.get_ylim() == (-3, 3)
     assert len(right.collections) == 2
-    assert left.lines[0].get_markersize() == 1.5
+    assert left.lines[0].get_markersize() == 1
     assert "a: 300 points; b: lines: 1 grid, lines: 1 rest." in told["alt"]
     plt.close(fig)
 

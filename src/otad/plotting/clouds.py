@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 
 from otad.plotting.output import COLORS, WIDTH, numbers, show
 
@@ -14,7 +15,9 @@ MARKS = "osD^vX"
 # Colour, mark and size of the groups in a plane: what is compared with, what is asked, what is odd.
 GROUPS = (("0.55", "s", 5.0), (COLORS[0], "o", 4.0), (COLORS[1], "^", 5.5))
 ALONE = ("black", "o", 4.0)
-CROWD = 200  # points from which on they are drawn small
+MANY, CROWD = 60, 200  # points from which on they are drawn smaller, and as specks
+WEAK = 0.02  # share of the strongest link: below it none is drawn
+DENSE = 200  # links from which on the weak ones fade
 
 
 def cloud(
@@ -137,7 +140,7 @@ def _plane(
     looks = GROUPS if len(groups) > 1 else (ALONE,)
     handles = {}
     for (name, points), (color, mark, size) in zip(groups.items(), looks, strict=False):
-        small = size if len(points) < CROWD else 1.5
+        small = 1.0 if len(points) >= CROWD else 0.7 * size if len(points) >= MANY else size
         (handles[name],) = ax.plot(*points.T, mark, color=color, ms=small, zorder=3)
     ax.autoscale_view()
     return handles, words
@@ -150,9 +153,11 @@ def _linked(ax: Axes, groups: Mapping[str, np.ndarray], weights: np.ndarray) -> 
     for (name, points), (color, *_) in zip(others, GROUPS[1:], strict=False):
         part = shares[:, start : start + len(points)]
         start += len(points)
-        i, j = np.nonzero(part > 0.02)
+        i, j = np.nonzero(part > WEAK)
+        share, dense = part[i, j], np.count_nonzero(shares > WEAK) > DENSE
+        looks = [to_rgba(color, 0.6 * max(w, 0.05) if dense else 0.5) for w in share]
         ends = np.stack([first[i], points[j]], 1)
-        widths = 2.5 * part[i, j]
-        ax.add_collection(LineCollection(list(ends), colors=color, linewidths=widths, alpha=0.5, zorder=1))
+        widths = (1.0 if dense else 2.5) * share
+        ax.add_collection(LineCollection(list(ends), colors=looks, linewidths=widths, zorder=1))
         said.append(f"{len(i)} links to {name}")
     return said

@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from otad.plotting.output import OUTLINE, WIDTH, numbers, show
 
 WRITTEN = 100  # cells at most whose values are written in
-LOW = 1.1  # inches: of a large matrix
+LOW, LINE = 1.1, 0.45  # inches: of a large matrix, of a line of a table
 TOP = 0.995  # share of a large matrix's values that the colours tell apart
 
 
@@ -38,14 +38,16 @@ def cells(
     }
     down, side = -(-len(panels) // columns), WIDTH / columns
     large = max(a.size for a in arrays.values()) > WRITTEN
-    tall = LOW if large else side * max(a.shape[0] / a.shape[1] for a in arrays.values())
+    named = any(isinstance(values, pd.DataFrame) for values in panels.values())
+    ratios = [a.shape[0] * LINE if named else side * a.shape[0] / a.shape[1] for a in arrays.values()]
+    tall = LOW if large else max(ratios)
     fig, axes = plt.subplots(
         down, columns, figsize=(WIDTH, (tall + 0.3) * down + 0.3), layout="constrained", squeeze=False
     )
     told = []
     for k, (ax, (title, values)) in enumerate(zip(axes.flat, arrays.items(), strict=False)):
         line = list(arrays.values())[k - k % columns : k - k % columns + columns]
-        _colour(ax, values, _scale(line), digits, equal=not large)
+        _colour(ax, values, _scale(line), digits, equal=not large and not named)
         _name(ax, panels[title])
         if title in (outlines or {}):
             outline(ax, numbers((outlines or {})[title]))
