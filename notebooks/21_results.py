@@ -144,6 +144,8 @@ if len(learnt):
 # %% tags=["remove-input"]
 if len(learnt):
     ledger.say("Picking the best of three lengths would be worth {p21_picked:.1f} points of image AUROC to a trained method, on average; twice the epochs {p21_twice:+.1f}.")  # fmt: skip
+else:
+    ledger.say("**These runs have not been made yet**; `make results` makes them.")
 
 # %% [markdown]
 # ## Table 1: detection
@@ -369,6 +371,8 @@ long = study.long_runs(rows)
 if len(long):
     plotting.table(long, f"Seed {seed} (%)", formats="{:.1f}")
     ledger.record("p21_long", {" ".join(k): list(v) for k, v in long.iterrows()}, tolerance=0.2)  # fmt: skip
+else:
+    ledger.say("**These runs have not been made yet**; `make results` makes them.")
 
 # %% [markdown]
 # ## Paper against code
