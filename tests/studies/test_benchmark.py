@@ -208,6 +208,7 @@ def test_a_curve_has_the_whole_from_the_search():
     assert table.index.tolist() == ["DFR"]
     assert table.loc["DFR"].to_dict() == {0.25: 25, 0.5: 50, 1.0: 77, 2.0: 200}
     assert results.curves([]).empty
+    assert results.curves([r for r in rows if r["phase"] == "search"]).empty  # the search alone is no curve
 
 
 def test_settings_are_told_in_words():

@@ -151,7 +151,7 @@ def curves(rows: Iterable[Row], metric: str = "image") -> pd.DataFrame:
             kept.append(row)
         elif row["phase"] == "search" and row["settings"] == chosen and "epochs" in json.loads(chosen):
             kept.append(row | {"share": 1.0})
-    if not kept:
+    if all(row["share"] == 1.0 for row in kept):  # the search alone is no curve
         return pd.DataFrame()
     table = pd.DataFrame(kept).pivot_table(index="method", columns="share", values=metric)
     return table.reindex(ordered(table.index)).rename_axis(index=None, columns=None)
