@@ -23,6 +23,7 @@ import pandas as pd
 
 from otad import ledger, plotting
 from otad.data.readers.locations import use_location
+from otad.judgement import MIN_SEEDS
 from otad.studies import benchmark_arena, choosing
 from otad.studies import benchmark_results as benchmark
 from otad.studies import which_method as study
@@ -234,7 +235,7 @@ seeds = {
     ),
     "light or contrast shift": choosing.other_light(away["ttad_qualitative"]),
 }
-bench, lacking = choosing.contest(benchmark.STUDIES, ledger.stored)
+bench, lacking = choosing.contest(benchmark.STUDIES, ledger.stored, MIN_SEEDS)
 if not lacking:
     groups = (
         bench["group"].isin(("textures", "photographs")),

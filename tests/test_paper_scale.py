@@ -23,6 +23,7 @@ NO_DATA_SET = {
     "23_students_and_teachers": "drawn transistors",
     "24_defects_made_on_purpose": "solar cells, which the package carries, and a drawn bottle",
     "25_neighbours_and_gaussians": "drawn transistors, whose pose is an argument",
+    "26_the_clock": "random pictures and weights of the papers' own sizes",
     "27_doubtful_labels": "drawn pictures with two planted defects, whose exact masks are known",
     "40_the_idea_of_foct": "points in a plane and three drawn bottles",
     "41_foct_memory": "drawn scenes, whose foreground is known in every query",

@@ -212,14 +212,15 @@ def test_the_benchmark_says_what_it_lacks():
                 raise ValueError("nothing")
             return SimpleNamespace(value=kept[name])
 
-        return choosing.contest([which_method.STUDY, ttad_qualitative.STUDY], stored)
+        return choosing.contest([which_method.STUDY, ttad_qualitative.STUDY], stored, 5)
 
-    whole = {"which_method": rows([1, 2]), "ttad_qualitative": rows([3])}
+    whole = {"which_method": rows(range(1, 5)), "ttad_qualitative": rows([5])}
     table, lacking = found(whole)
-    assert (len(table), lacking) == (6, "")
+    assert (len(table), lacking) == (10, "")
     assert found({"which_method": []})[1] == "there are no rows of ttad_qualitative"
     assert (
         "no seed has a row of every method"
         in found({key: [] for key in whole} | {"which_method": rows([1])[:1] + rows([2])[1:]})[1]
     )
-    assert found(whole | {"which_method": []})[1] == "a single seed has all its rows"
+    assert found(whole | {"which_method": []})[1] == "1 of its seeds is whole, and below 5 nothing is judged"
+    assert found(whole | {"ttad_qualitative": []})[1].startswith("4 of its seeds are whole")

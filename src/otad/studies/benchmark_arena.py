@@ -52,6 +52,10 @@ class Plan:
     smoke: Settings
     long: Settings | None = None
 
+    def settings(self, scale: str) -> Settings:
+        """Return what the method is built with where it is judged."""
+        return pick(scale, smoke=self.smoke, laptop=self.tried[self.chosen], paper={})
+
 
 Builds = Mapping[str, Build]
 Plans = Mapping[str, Plan]
@@ -89,9 +93,13 @@ def cells(scale: str, plans: Plans) -> list[Cell]:
     """Return the cells of some methods: held-out ones first, then seed by seed; at paper scale a class is one, with all parts of its test set."""
     classes = [(group, name) for group, names in arena(scale).items() for name in names]
     if scale == "paper":
-        return [_cell("score", c, m, {}) | {"group": g} for g, c in classes for m in plans]
+        return [
+            _cell("score", c, name, m.settings(scale)) | {"group": g}
+            for g, c in classes
+            for name, m in plans.items()
+        ]
     judged = [
-        _cell("score", c, name, m.smoke if scale == "smoke" else m.tried[m.chosen], seed) | {"group": g}
+        _cell("score", c, name, m.settings(scale), seed) | {"group": g}
         for seed in range(FIRST_SEED, FIRST_SEED + n_seeds(scale))
         for g, c in classes
         for name, m in plans.items()

@@ -316,24 +316,15 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
 # What the claims ask --------------------------------------------------------------------------------
 
 # What is put in place of a deciding choice, to see what a claim hangs on.
+INDICES = {"permutations by indices": {"cflow": "CFlow, indices", "fastflow": "FastFlow, indices"}}
+SMALLER = {"coreset of 1 %": {"patchcore": "PatchCore, 1 %"}}
+LARGER = {"coreset of 25 %": {"patchcore": "PatchCore, 25 %"}}
+FEWER = {"SPADE with K = 5": {"spade": "SPADE, K = 5"}}
+BOTH = {"SPADE with K = 5, coreset of 1 %": {"spade": "SPADE, K = 5", "patchcore": "PatchCore, 1 %"}}
 INSTEAD: dict[str, dict[str, dict[str, str]]] = {
-    "benchmark-06": {
-        "permutations by indices": {"cflow": "CFlow, indices", "fastflow": "FastFlow, indices"},
-        "coreset of 1 %": {"patchcore": "PatchCore, 1 %"},
-        "coreset of 25 %": {"patchcore": "PatchCore, 25 %"},
-    },
-    "benchmark-09": {
-        "permutations by indices": {"cflow": "CFlow, indices", "fastflow": "FastFlow, indices"},
-        "coreset of 1 %": {"patchcore": "PatchCore, 1 %"},
-        "coreset of 25 %": {"patchcore": "PatchCore, 25 %"},
-        "SPADE with K = 5": {"spade": "SPADE, K = 5"},
-    },
-    "benchmark-10": {
-        "coreset of 1 %": {"patchcore": "PatchCore, 1 %"},
-        "coreset of 25 %": {"patchcore": "PatchCore, 25 %"},
-        "SPADE with K = 5": {"spade": "SPADE, K = 5"},
-        "SPADE with K = 5, coreset of 1 %": {"spade": "SPADE, K = 5", "patchcore": "PatchCore, 1 %"},
-    },
+    "benchmark-06": INDICES | SMALLER | LARGER,
+    "benchmark-09": INDICES | SMALLER | LARGER | FEWER,
+    "benchmark-10": SMALLER | LARGER | FEWER | BOTH,
     "benchmark-11": {},
 }
 

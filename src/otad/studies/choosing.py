@@ -255,8 +255,11 @@ def recommended(
     return pd.DataFrame(table).T
 
 
-def contest(studies: Sequence[Study], stored: Callable[[str], Any]) -> tuple[pd.DataFrame, str]:
-    """Return the benchmark's judged rows, and what is lacking, in words, or ""; stored : raises ValueError where there are no rows of a name."""
+def contest(studies: Sequence[Study], stored: Callable[[str], Any], least: int) -> tuple[pd.DataFrame, str]:
+    """Return the benchmark's judged rows, and what is lacking, in words, or "".
+
+    stored : raises ValueError where there are no rows of a name. least : seeds that must be whole.
+    """
     rows: list[Row] = []
     lacking = []
     for study in studies:
@@ -270,8 +273,9 @@ def contest(studies: Sequence[Study], stored: Callable[[str], Any]) -> tuple[pd.
         found = judged(rows)
     except ValueError as error:
         return pd.DataFrame(), str(error)
-    single = found["seed"].nunique() < 2
-    return found, "a single seed has all its rows" if single else ""
+    whole = found["seed"].nunique()
+    few = f"{whole} of its seeds {'is' if whole == 1 else 'are'} whole, and below {least} nothing is judged"
+    return found, few if whole < least else ""
 
 
 # Rows of other pages, a row a seed and a column a method ------------------------------------------

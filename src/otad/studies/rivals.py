@@ -11,7 +11,7 @@ from typing import Any
 from otad.features.residual import resnet18
 from otad.features.zoo import efficientnet_b4, vgg16
 from otad.methods import KDAD, STPM, UniAD
-from otad.scale import device, pick
+from otad.scale import device
 from otad.studies import Cell, Row, Study
 from otad.studies import benchmark_arena as arena
 from otad.studies import benchmark_results as benchmark
@@ -68,9 +68,8 @@ ALL_PLANS = benchmark.PLANS | PLANS
 
 
 def settings(method: str, scale: str) -> str:
-    """Return what a method is built with as JSON, for a cell's key: at paper scale nothing, its defaults are the paper's."""
-    plan = ALL_PLANS[method]
-    return json.dumps(pick(scale, smoke=plan.smoke, laptop=plan.tried[plan.chosen], paper={}))
+    """Return what a method is built with as JSON, for a cell's key."""
+    return json.dumps(ALL_PLANS[method].settings(scale))
 
 
 def built(cell: Cell, scale: str) -> Any:

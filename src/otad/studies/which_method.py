@@ -212,9 +212,8 @@ def cells(scale: str) -> list[Cell]:
 
 
 def _cell(what: str, name: str, seed: int, method: str, scale: str) -> Cell:
-    plan = PLANS[method]
-    own = {} if scale == "paper" else plan.smoke if scale == "smoke" else plan.tried[plan.chosen]
-    return {"what": what, "class": name, "seed": seed, "method": method, "settings": json.dumps(own)}
+    own = json.dumps(PLANS[method].settings(scale))
+    return {"what": what, "class": name, "seed": seed, "method": method, "settings": own}
 
 
 # What a cell computes -----------------------------------------------------------------------------
