@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from otad.data.readers.locations import LAYOUTS, VARIABLE
-from otad.studies import Cell, load, names
+from otad.studies import Cell, load, possible
 
 from .folders import CLASSES, FULL, Amount, write
 
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     write(data, Amount())
     os.environ[VARIABLE] = str(data.resolve())
     table, lines = FOLDER / "cells.jsonl", []
-    for name in options.studies or names():
+    for name in options.studies or possible():
         for cell in chosen(load(name).cells("paper"), name in ON_A_BATCH):
             lines.append(rehearse(name, cell, options.repetitions, options.seconds))
             print(told(lines[-1]), flush=True)
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the parser."""
     found = argparse.ArgumentParser(prog="tests.rehearsal", description=__doc__)
-    found.add_argument("studies", nargs="*", help="names; none: all")
+    found.add_argument("studies", nargs="*", help="names; none: all that this machine can run")
     found.add_argument(
         "--repetitions",
         type=int,

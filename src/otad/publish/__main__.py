@@ -144,13 +144,14 @@ def _portable(options: argparse.Namespace) -> None:
 
 def _results(options: argparse.Namespace) -> None:
     from otad.publish import cells, results
-    from otad.studies import names
+    from otad.studies import names, possible
 
     results.commit()
     for name in options.studies:
         if name not in names():
             raise ValueError(f"{name!r} is no study; the studies are {', '.join(names()) or 'none'}")
-    cells.compute(options.studies or names(), options.scale, options.cores, options.executor)
+    every = possible() if options.executor == "local" else names()  # a cluster has machines of its own
+    cells.compute(options.studies or every, options.scale, options.cores, options.executor)
 
 
 STEPS = {
