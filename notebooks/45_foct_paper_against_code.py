@@ -26,7 +26,7 @@ from otad.data.readers.locations import use_location
 from otad.machine import seconds
 from otad.methods.memory.foct import AUTHORS_CODE
 from otad.scale import pick
-from otad.studies import few_shot as shared
+from otad.studies import few_shot as shared, gpu_clock
 from otad.studies import foct_code as study
 from otad.studies import foct_results as results
 from otad.studies.runner import code, rows_of
@@ -308,6 +308,11 @@ step = seconds(lambda: learn(navigator, memory, query, steps=1), 1)
 ledger.record("p45_seconds", {"step": step, "minutes": 100 * step / 60}, timing=True, bounds=(0, 2000))  # fmt: skip
 cost = {"seconds a step": step, "minutes a query, one network (text)": 100 * step / 60, "two networks (code)": 200 * step / 60}  # fmt: skip
 plotting.table(pd.DataFrame([cost]), formats="{:.2f}", timing=True)
+
+# %% tags=["hide-input"]
+card = gpu_clock.one(ledger.stored("gpu_clock").value, "FOCT")
+ledger.record("p45_card", {k: card[k] for k in ("seconds", "memory", "side")})
+ledger.say("On a graphics card (an H200; stored, see page 12) a whole query as printed, {p45_card[side]} pixels, {p45_card[memory]} entries and the paper's 1,536 channels, takes {p45_card[seconds]:.1f} s.")  # fmt: skip
 
 # %% [markdown]
 # ## What we found

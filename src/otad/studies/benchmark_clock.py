@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -345,6 +347,43 @@ def ratios(cost: Mapping[str, Any], claim: str, **instead: str) -> dict[str, Any
     if claim == "benchmark-11":
         return {"64 views over 10 times one": c["differnet"] / cost["DifferNet, 1 view"] / 10}
     raise ValueError(f"claim is {claim!r}: expected one of {', '.join(INSTEAD)}.")
+
+
+def turns(
+    clocked: Mapping[str, pd.DataFrame],
+    operations: pd.Series,
+    printed: Mapping[str, float],
+    judge: Callable[..., Any],
+) -> pd.DataFrame:
+    """Return each claim under each choice: its word and the ratio nearest to failing by every clock, by operations, and in print.
+
+    clocked: name of a clock → milliseconds, a row a pass, a column a configuration. judge: as `otad.ledger.judge`.
+    """
+    rows = []
+    for claim, instead in INSTEAD.items():
+        for choice, other in {"as decided": {}, **instead}.items():
+            row: dict[str, Any] = {"claim": claim, "choice": choice}
+            for name, times in clocked.items():
+                asked = ratios(times, claim, **other)
+                said = judge({k: np.log(v) for k, v in asked.items()})
+                row |= {name: said.word, f"{name}'s ratio": np.exp(said.inequalities[said.worst].mean)}
+            row["by operations"] = min(ratios(operations, claim, **other).values())
+            if not other and claim != "benchmark-11":
+                row["printed"] = min(ratios(printed, claim).values())
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def compared(times: pd.DataFrame) -> dict[str, float]:
+    """Return mean ratios of times, of what the page speaks of besides its claims."""
+    pairs = {
+        "few": ("SPADE, K = 5", PRINTED["patchcore"]),
+        "views": (PRINTED["differnet"], "DifferNet, 1 view"),
+        "map": ("DifferNet, 1 view, with map", "DifferNet, 1 view"),
+        "cflow": CHOICES["cflow"][::-1],
+        "fastflow": CHOICES["fastflow"][::-1],
+    }
+    return {name: float((times[a] / times[b]).mean()) for name, (a, b) in pairs.items()}
 
 
 STUDY = Study("benchmark_clock", cells, compute, seconds=70.0)

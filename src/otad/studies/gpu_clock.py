@@ -4,11 +4,12 @@ Needs a GPU: without one its rows are those that were stored where there was one
 card has finished; a first small call compiles what has to be compiled. Maps and weights are random: time does not depend on them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import ot
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -200,6 +201,62 @@ def foct(cell: Cell, scale: str) -> Iterator[Row]:
     again = machine.seconds(lambda: method.score(query), 1)
     assert method.semantic_ is not None
     yield {"seconds": min(one, again), "memory": len(method.semantic_), "side": size["few"]}
+
+
+# What the pages make of the rows ------------------------------------------------------------------
+
+
+def table(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return the seconds of Table 2 at its own size: a row a reference, as page 12 names them, a column a statistic."""
+    found = [row for row in rows if row["what"] == "table 2"]
+    named = [
+        row | {"row": f"random {row['reference']}" if row["reference"].isdigit() else row["reference"]}
+        for row in found
+    ]
+    seconds = pd.DataFrame(named).pivot_table("seconds", "row", "statistic")
+    return seconds[list(STATISTICS)].rename_axis(index=None, columns=None)
+
+
+def parts(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return the seconds of each part of a picture of 320 pixels, a row a seed: as rows of `fca_reference_clocks.at_320`."""
+    found = pd.DataFrame([row for row in rows if row["what"] == "references" and "part" in row])
+    return found.pivot_table("seconds", "seed", "part").rename_axis(index=None, columns=None)
+
+
+def clocked(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return the seconds of the loop, a row a seed, columns (statistic, reference): as `fca_reference_clocks.over`."""
+    found = pd.DataFrame([row for row in rows if row["what"] == "references" and "statistic" in row])
+    found["reference"] = [int(r) if r.isdigit() else r for r in found["reference"]]
+    return found.pivot_table("seconds", "seed", ["statistic", "reference"], sort=False)
+
+
+def one(rows: Iterable[Row], what: str) -> Row:
+    """Return the row of a comparison that has one."""
+    (row,) = (row for row in rows if row["what"] == what)
+    return row
+
+
+def milliseconds(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return milliseconds of the benchmark's configurations, a row a pass: as page 26 has those of a processor."""
+    found = pd.DataFrame([row for row in rows if row["what"] == "benchmark"])
+    return found.pivot(index="seed", columns="configuration", values="ms")
+
+
+def kernels(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return what the kernel takes on each map and how many times as long its rivals take, a row a patch size T."""
+    found = pd.DataFrame([row for row in rows if row["what"] == "kernel"]).set_index("T").sort_index()
+    sizes = [f"{r.C} × {r.side} × {r.side}" for r in found.itertuples()]
+    seconds = found["kernel"]
+    return pd.DataFrame(
+        {
+            "map": sizes,
+            "ms": 1000 * seconds,
+            "ties in raster order, ms": 1000 * found["kernel, raster order"],
+            "sorted on the card": found["plain"] / seconds,
+            "one thread": found["processor"] / seconds,
+            "off": found["kernel off"],
+        }
+    )
 
 
 STUDY = Study("gpu_clock", cells, compute, seconds=30.0, needs_gpu=True)
