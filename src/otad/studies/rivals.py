@@ -34,7 +34,7 @@ def uniad(scale: str, seed: int, **own: Any) -> UniAD:
     """Return UniAD, which learns one class at a time here; Lite0's channels differ so much in size that a laptop's are standardised."""
     if scale == "paper":
         return UniAD(efficientnet_b4((2, 4, 8, 16), device()), seed=seed, **own)
-    return UniAD(lite0(4, 8, 16), (16, 16), dropout=0.0, standardise=True, seed=seed, **own)
+    return UniAD(lite0(4, 8, 16), (8, 8), dropout=0.0, standardise=True, seed=seed, **own)
 
 
 BUILDS = {"STPM": stpm, "KDAD": kdad, "UniAD": uniad}
@@ -56,7 +56,7 @@ PLANS = {
     "UniAD": Plan(
         tuple(
             {"hidden": h, "heads": 4, "layers": n, "feedforward": 2 * h, "epochs": e, "lr": lr}
-            for h, n, e in ((64, 2, 40), (128, 1, 30))
+            for h, n, e in ((64, 2, 20), (128, 1, 15))
             for lr in (4e-4, 2e-3)
         ),
         chosen=0,
