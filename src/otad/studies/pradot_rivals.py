@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from otad.methods import Scores
 from otad.scale import device, pick
 from otad.studies import Cell, Row, Study
@@ -47,6 +49,13 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     said = built(cell, scale).fit(data.train.to(device())).score(data.test.to(device()))
     found = {NAMES[cell["method"]]: Scores(said.maps.cpu(), said.image_scores.cpu())}
     yield from pradot.judge(data, found, scale)
+
+
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return means over classes and seeds, a row a method; a seed that lacks a class of a method counts for none."""
+    there = rows.groupby("seed").size()
+    whole = rows[rows["seed"].map(there) == rows["method"].nunique() * rows["class"].nunique()]
+    return whole.groupby("method", sort=False).mean(numeric_only=True).drop(columns="seed")
 
 
 STUDY = Study("pradot_rivals", cells, compute, seconds=10.0)

@@ -1,6 +1,8 @@
 """The methods of TTAD's tables that do not adapt, on the shifted pictures of its study: a cell is a class, a seed and a method that learns once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+
+import pandas as pd
 
 from otad.data.drawn.corruptions import KINDS
 from otad.metrics import image_auroc, pixel_auroc
@@ -12,6 +14,9 @@ from otad.studies.rivals import built, settings
 from otad.studies.shifted import FIRST
 
 NAMES = {"KDAD": "kdad", "R-D": "rd4ad", "UniAD": "uniad", "CFlow": "cflow"}  # → as they are printed
+
+
+SHOWN = {"kdad": "KDAD", "rd4ad": "RD4AD", "uniad": "UniAD", "cflow": "CFLOW"}
 
 
 def n_seeds(scale: str) -> int:
@@ -45,6 +50,14 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
         if data.masks is not None:
             row["pixel"] = 100 * pixel_auroc(said.maps.cpu(), data.masks)
         yield row
+
+
+def means(rows: Iterable[Row], metric: str, conditions: Sequence[str]) -> pd.DataFrame:
+    """Return means over seeds, a row a method as `SHOWN` calls it, a column a condition."""
+    found = pd.DataFrame(rows).pivot_table(index="method", columns="condition", values=metric)
+    return (
+        found.rename(index=NAMES).rename(index=SHOWN).reindex(index=SHOWN.values(), columns=list(conditions))
+    )
 
 
 STUDY = Study("ttad_rivals", cells, compute, seconds=30.0)
