@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from otad import machine
-from otad.features.pretrained import wide_resnet50_2
 from otad.methods import FOCT
 from otad.methods.matching.fca import patch_weights
 from otad.methods.matching.patch_statistics import histogram, sample_weighted_wasserstein
@@ -194,7 +193,7 @@ def passes(cell: Cell, scale: str) -> Iterator[Row]:
 def foct(cell: Cell, scale: str) -> Iterator[Row]:
     """Yield the seconds of one query of FOCT as printed: the pair network, learnt anew on all pairs, with features of the paper's size."""
     size = setting(scale)
-    net = wide_resnet50_2((8, 16), device(), weights=None)
+    net = benchmark_clock.wide("smoke" if scale == "smoke" else "paper", 8, 16)
     shot, query = references.noise(2, 1, 3, size["few"], size["few"])
     method = FOCT(net, steps=size["steps"]).fit(shot)
     one = machine.seconds(lambda: method.score(query), 1)
