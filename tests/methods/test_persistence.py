@@ -9,6 +9,7 @@ import torch
 from otad import methods
 from otad.features.pretrained import efficientnet_lite0
 from otad.methods import (
+    FOCT,
     GNL,
     METHODS,
     PRADOT,
@@ -22,12 +23,14 @@ from otad.methods import (
     HistogramContrast,
     PaDiM,
     PatchCore,
+    RegAD,
     RegionContrast,
     Weathering,
     load,
     save,
 )
 from otad.methods.matching.fca import FCA
+from otad.transport import Embedding, PairNetwork
 
 safetensors = pytest.importorskip("safetensors.torch")
 
@@ -104,6 +107,40 @@ def test_scores_are_the_same_to_the_bit(name, lite0, tmp_path):
     expected, found = detector.score(images(1, 2)), again.score(images(1, 2))
     assert torch.equal(found.maps, expected.maps)
     assert torch.equal(found.image_scores, expected.image_scores)
+
+
+@pytest.mark.parametrize("navigator", [PairNetwork, Embedding, None])
+def test_foct_comes_back_in_the_middle_of_its_stream(navigator, tmp_path):
+    own = {"steps": 2, "warm": True, "support_steps": 1, "capacity": 8, "memory": "after"}
+    inside = torch.zeros(2, 64, 96, dtype=torch.bool)
+    inside[:, 16:48, 24:72] = True
+    method = FOCT(small, 3, 0.3, 0.3, 2, 2, navigator=navigator, **own).fit(images(n=2), inside)
+    method.stream(images(2, 1))
+    save(method, tmp_path / "one")
+    again = load(tmp_path / "one", small)
+    assert again.navigator is method.navigator
+    for call in ("score", "stream", "stream"):
+        expected, found = (getattr(m, call)(images(3, 2)) for m in (method, again))
+        assert torch.equal(found.maps, expected.maps)
+    refitted = [m.fit(images(4, 2), inside).score(images(3, 1)).maps for m in (method, again)]
+    assert torch.equal(*refitted)
+
+
+def test_a_navigator_of_ones_own_is_refused(tmp_path):
+    method = FOCT(small, 3, navigator=lambda dimension: PairNetwork(dimension, (4,)), steps=1).fit(
+        images(n=2)
+    )
+    with pytest.raises(ValueError, match="navigator is a function.*PairNetwork"):
+        save(method, tmp_path / "one")
+
+
+def test_regad_comes_back_with_what_it_learnt_and_what_it_saw(lite0, tmp_path):
+    method = RegAD(lite0, epochs=1, batch_size=2).learn([images(1), images(2)]).fit(images(n=2))
+    save(method, tmp_path / "one")
+    again = load(tmp_path / "one", lite0)
+    assert torch.equal(again.score(images(3, 1)).maps, method.score(images(3, 1)).maps)
+    expected, found = (m.fit(images(5, 2)).score(images(3, 1)).maps for m in (method, again))
+    assert torch.equal(found, expected)
 
 
 def test_another_backbone_is_refused(lite0, tmp_path):

@@ -19,6 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from otad.methods.memory.foct import Episode
+from otad.transport import Embedding, PairNetwork, Scaled
+
+NAVIGATORS = (PairNetwork, Embedding)  # what FOCT learns
+RECORDS = (Episode, Scaled)  # kept whole, field by field
 FORMAT = 1  # of the JSON; files of a later one are refused
 PLAIN = (bool, int, float, str, type(None))
 
@@ -156,17 +161,52 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors[name] = value.detach().cpu().contiguous().clone()  # safetensors refuses shared memory
         return {"tensor": name}
+    if isinstance(value, NAVIGATORS):  # before other modules: nobody else knows how it was built
+        return {"navigator": [type(value).__name__, _sizes(value), _state(value, name, tensors)]}
+    if value in NAVIGATORS:
+        return {"builder": value.__name__}
     if isinstance(value, nn.Module):
-        state = value.state_dict()
-        return {"module": {key: _encode(v, f"{name}.{key}", tensors) for key, v in state.items()}}
+        return {"module": _state(value, name, tensors)}
+    if type(value) in RECORDS:
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {"record": [type(value).__name__, _encode(fields, name, tensors)]}
+    if _method(type(value).__name__) is type(value):  # one that another method keeps
+        kept = {k: v for k, v in vars(value).items() if k.endswith("_") and not k.startswith("_")}
+        return {"method": _encode(kept, name, tensors)}
     if isinstance(value, dict) and all(isinstance(key, PLAIN) for key in value):
         return {"dict": [[k, _encode(v, f"{name}.{k}", tensors)] for k, v in value.items()]}
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [_encode(v, f"{name}.{i}", tensors) for i, v in enumerate(value)]}
     raise ValueError(
-        f"{name} is a {type(value).__name__}: expected tensors, numbers, words, lists and dicts of these, or a module."
+        f"{name} is a {type(value).__name__}: expected tensors, numbers, words, lists and dicts of these, or a module. (A FOCT is "
+        "saved with navigator=PairNetwork, Embedding or None, not with a function of one's own.)"
     )
+
+
+def _state(module: nn.Module, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {key: _encode(v, f"{name}.{key}", tensors) for key, v in module.state_dict().items()}
+
+
+def _with(module: nn.Module, state: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
+    module.load_state_dict({k: _decode(v, tensors, None) for k, v in state.items()}, assign=True)
+    return module
+
+
+def _navigator(name: str) -> Any:
+    """Return the class of a navigator by its name; KeyError for another name."""
+    return {kind.__name__: kind for kind in NAVIGATORS}[name]
+
+
+def _sizes(navigator: PairNetwork | Embedding) -> dict[str, Any]:
+    """Return the arguments that build a navigator of the same shape."""
+    if isinstance(navigator, Embedding):
+        dimension, width = navigator.weight.shape
+        return {"dimension": dimension, "width": width}
+    linear = [layer for layer in navigator.layers if isinstance(layer, nn.Linear)]
+    slopes = {layer.negative_slope for layer in navigator.layers if isinstance(layer, nn.LeakyReLU)}
+    hidden = [layer.out_features for layer in linear[:-1]]
+    return {"dimension": linear[0].in_features, "hidden": hidden, "slope": slopes.pop()}
 
 
 def _decode(node: Any, tensors: dict[str, Tensor], detector: Any, name: str = "") -> Any:
@@ -180,6 +220,17 @@ def _decode(node: Any, tensors: dict[str, Tensor], detector: Any, name: str = ""
         return {key: _decode(one, tensors, detector, str(key)) for key, one in inside}
     if kind == "module":
         module = getattr(detector, f"build_{name.rstrip('_')}")()
-        module.load_state_dict({k: _decode(v, tensors, detector) for k, v in inside.items()}, assign=True)
-        return module.eval().requires_grad_(False)
+        return _with(module, inside, tensors).eval().requires_grad_(False)
+    if kind == "method":
+        method = getattr(detector, f"build_{name.rstrip('_')}")()
+        for key, one in inside["dict"]:
+            setattr(method, key, _decode(one, tensors, method, key))
+        return method
+    if kind == "record":
+        (record,) = (r for r in RECORDS if r.__name__ == inside[0])
+        return record(**_decode(inside[1], tensors, None))
+    if kind == "builder":
+        return _navigator(inside)
+    if kind == "navigator":
+        return _with(_navigator(inside[0])(**inside[1]), inside[2], tensors)
     return (list if kind == "list" else tuple)(_decode(one, tensors, detector) for one in inside)

@@ -66,7 +66,7 @@ class RegAD:
                 "expected at least one category, two pictures or more in each, and epochs and lr above 0."
             )
         device = categories[0].device
-        self.network_ = Registration(self.backbone, self.mode, self.seed).to(device).train()
+        self.network_ = self.build_network().to(device).train()
         optimiser = torch.optim.SGD(self.network_.parameters(), lr=self.lr, momentum=self.momentum)
         plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
         generator, self.losses_ = torch.Generator().manual_seed(self.seed), []
@@ -85,9 +85,17 @@ class RegAD:
                 "RegAD has learnt no registration yet: call learn with normal images of other categories first."
             )
         check_images(images)
-        gaussians = PaDiM(self.network_.features, None, self.epsilon, "nearest", self.sigma, self.seed)
-        self.gaussians_ = gaussians.fit(versions(images))
+        self.gaussians_ = self.build_gaussians().fit(versions(images))
         return self
+
+    def build_network(self) -> Registration:
+        """Return the network before it has learnt anything."""
+        return Registration(self.backbone, self.mode, self.seed)
+
+    def build_gaussians(self) -> PaDiM:
+        """Return the Gaussians before they have seen a shot, on the features of the network as it is now."""
+        assert self.network_ is not None
+        return PaDiM(self.network_.features, None, self.epsilon, "nearest", self.sigma, self.seed)
 
     def score(self, images: Tensor) -> Scores:
         """Score images (N,3,H,W) in [0,1] of the size that was fitted: maps are Mahalanobis distances."""
