@@ -2,10 +2,12 @@
 
 from itertools import pairwise
 
+import pandas as pd
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from otad import ledger
 from otad.features.pretrained import efficientnet_lite0
 from otad.methods import SPADE
 from otad.methods.density.spade import correspondence
@@ -162,3 +164,19 @@ def test_each_claim_is_asked_of_the_choice_that_decides_and_of_others():
         study.ratios(cost, "benchmark-07")
     known = {name for names in study.CHOICES.values() for name in names}
     assert all({*other.values()} <= known for rows in study.INSTEAD.values() for other in rows.values())
+
+
+def test_every_claim_is_asked_of_every_clock_under_every_choice():
+    names = [name for names in study.CHOICES.values() for name in names]
+    slow = pd.DataFrame({name: [60.0, 61.0, 62.0, 63.0, 64.0] for name in names})
+    fast = slow.assign(**{"FastFlow, matrices": [1.0, 1.1, 1.2, 1.1, 1.0]})
+    found = study.turns({"one": slow, "two": fast}, slow.mean(), slow.mean(), ledger.judge)
+    assert len(found) == sum(1 + len(instead) for instead in study.INSTEAD.values())
+    first = found.iloc[0]
+    assert (first["claim"], first["choice"], first["two"]) == ("benchmark-06", "as decided", "holds")
+    assert first["one"] != "holds"
+    assert first["one's ratio"] == pytest.approx(1)
+    assert first["two's ratio"] == pytest.approx(57.4, abs=1)
+    assert study.compared(fast)["fastflow"] == pytest.approx(
+        (slow.iloc[:, 0] / fast["FastFlow, matrices"]).mean()
+    )

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from otad import studies
+from otad import ledger, studies
 from otad.studies import benchmark_clock, runner
-from otad.studies import fca_reference_clocks as references
+from otad.studies import fca_reference_clocks as clocks
 from otad.studies import gpu_clock as study
 
 CELLS = study.cells("smoke")
@@ -40,7 +40,7 @@ def test_it_asks_what_pages_12_and_26_ask():
         "N",
     }
     assert {row["reference"] for row in drawn if "reference" in row} >= {
-        *map(str, references.KS),
+        *map(str, clocks.KS),
         "aggregate",
     }
 
@@ -51,3 +51,17 @@ def test_without_a_card_it_says_so_and_is_left_out():
         list(study.compute(CELLS[0], "laptop"))
     assert "gpu_clock" in studies.names()
     assert studies.possible() == [name for name in studies.names() if name != "gpu_clock"]
+
+
+def test_pages_find_what_is_stored():
+    rows = ledger.stored("gpu_clock").value
+    table = study.table(rows)
+    assert list(table.columns) == list(study.STATISTICS)
+    assert {"random 1", "random 10", "aggregate", "all"} <= {*table.index}
+    assert table.loc["all"].gt(table.loc["aggregate"]).all()
+    assert set(study.parts(rows).index) == {*study.SEEDS}
+    assert clocks.with_all(study.parts(rows)).gt(clocks.with_one(study.parts(rows))).all()
+    assert clocks.lines(study.clocked(rows), 65536)["all"].notna().all()
+    assert len(study.milliseconds(rows)) == benchmark_clock.n_passes("laptop")
+    assert list(study.kernels(rows).index) == list(study.MAPS)
+    assert study.one(rows, "sinkhorn")["n"] == 3136

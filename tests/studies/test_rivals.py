@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from otad import ledger
@@ -59,3 +60,27 @@ def test_each_rival_learns_and_scores_at_smoke_scale(study, cell):
 def test_rivals_see_the_pictures_that_pradot_sees():
     rows = {(c["class"], c["seed"]) for c in pradot_rivals.cells("laptop")}
     assert rows <= {(c["class"], c["seed"]) for c in pradot_results.cells("laptop") if c["what"] == "score"}
+
+
+def test_a_seed_that_lacks_a_cell_counts_for_no_method():
+    rows = [
+        {"class": c, "seed": s, "method": m, "image": v}
+        for s, v in ((100, 80.0), (101, 90.0))
+        for c in ("a", "b")
+        for m in ("STPM", "SPADE")
+    ]
+    whole = pd.DataFrame([row for row in rows if (row["seed"], row["method"]) != (101, "SPADE")])
+    assert pradot_rivals.means(pd.DataFrame(rows))["image"].to_dict() == {"STPM": 85.0, "SPADE": 85.0}
+    assert pradot_rivals.means(whole)["image"].to_dict() == {"STPM": 80.0, "SPADE": 80.0}
+
+
+def test_rivals_that_do_not_adapt_stand_in_the_papers_order_and_under_its_names():
+    rows = [
+        {"method": m, "condition": c, "seed": s, "image": 10.0 * i + s}
+        for i, m in enumerate(ttad_rivals.NAMES)
+        for c in ("clean", "contrast")
+        for s in (1, 3)
+    ]
+    found = ttad_rivals.means(rows, "image", ["contrast", "clean"])
+    assert list(found.index) == ["KDAD", "RD4AD", "UniAD", "CFLOW"]
+    assert found["contrast"].tolist() == [2.0, 12.0, 22.0, 32.0]
