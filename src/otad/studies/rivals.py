@@ -41,7 +41,7 @@ BUILDS = {"STPM": stpm, "KDAD": kdad, "UniAD": uniad}
 PLANS = {
     "STPM": Plan(
         tuple({"epochs": 10, "lr": lr, "batch_size": b} for b in (8, 16) for lr in (0.1, 0.4)),
-        chosen=0,
+        chosen=2,
         smoke={"epochs": 1},
     ),
     "KDAD": Plan(
@@ -50,7 +50,7 @@ PLANS = {
             for h, e in ((16, 24), (32, 16))
             for lr in (1e-3, 4e-3)
         ),
-        chosen=0,
+        chosen=1,
         smoke={"hidden": 4, "epochs": 1},
     ),
     "UniAD": Plan(
@@ -59,7 +59,7 @@ PLANS = {
             for h, n, e in ((64, 2, 20), (128, 1, 15))
             for lr in (4e-4, 2e-3)
         ),
-        chosen=0,
+        chosen=1,
         smoke={"hidden": 8, "heads": 2, "layers": 1, "feedforward": 8, "epochs": 1},
     ),
 }
