@@ -1,4 +1,4 @@
-"""Every page at smoke scale: it runs, on a pretended GPU too, and one of them with nothing but the package."""
+"""Every page at smoke scale, on a pretended GPU; some of them without one too, and one with nothing but the package."""
 
 import json
 import os
@@ -16,6 +16,8 @@ from otad.publish.execute import execute, to_bytes, without_timings
 from otad.publish.expected import _bounded, _kept, _unlike
 from otad.publish.records import outputs, read_page
 
+from .conftest import TWICE
+
 pytestmark = pytest.mark.timeout(1800)  # the first test waits for all executions
 WHOLE = ("fca", "pradot", "ttad")  # papers whose part of the book is complete
 NEEDS_MORE = {"ttad-20"}  # claims whose page says why no data at hand can test them
@@ -24,20 +26,23 @@ ALONE = "01_one_dimensional_transport"
 
 @pytest.mark.parametrize("page", pages())
 def test_page_runs_at_smoke_scale_without_errors_or_warnings(page_runs, page):
-    (first, _), futures = page_runs
-    assert futures[first, page].exception() is None
-    for output in outputs(nbformat.read(first / f"{page}.ipynb", as_version=4)):
+    done = executed(page_runs, page)
+    for output in outputs(nbformat.read(done, as_version=4)):
         assert output.get("name") != "stderr", output.text
-    assert read_page(first / f"{page}.ipynb").cost["scale"] == "smoke"
+    assert read_page(done).cost["scale"] == "smoke"
 
 
-@pytest.mark.parametrize("page", pages())
-def test_a_page_runs_on_a_pretended_gpu_and_records_the_same(page_runs, page):
-    """CUDA's rules are kept, and what is not a time is what the CPU gave. Words at this scale mean nothing, but are the same."""
+def executed(page_runs, page, kernel="gpu"):
+    """The notebook of a page, when its execution has ended well."""
     folders, futures = page_runs
-    for folder in folders:
-        assert futures[folder, page].exception() is None
-    expected, found = (read_page(folder / f"{page}.ipynb").records for folder in folders)
+    assert futures[kernel, page].exception() is None
+    return folders[kernel] / f"{page}.ipynb"
+
+
+@pytest.mark.parametrize("page", TWICE)
+def test_a_page_records_the_same_with_and_without_a_gpu(page_runs, page):
+    """CUDA's rules are kept, and what is not a time is what the CPU gave. Words at this scale mean nothing, but are the same."""
+    expected, found = (read_page(executed(page_runs, page, name)).records for name in ("plain", "gpu"))
     assert found.keys() == expected.keys()
     differences = [
         f"{key}: {line}"
@@ -55,20 +60,17 @@ def _timed(record):
 
 def test_a_started_kernel_gives_the_bytes_of_a_forked_one(page_runs, tmp_path):
     """One page again, by the kernel of `make book`."""
-    (first, _), futures = page_runs
-    assert futures[first, ALONE].exception() is None
     execute(ALONE, "smoke", tmp_path / "started.ipynb")
     started, forked = (
         to_bytes(without_timings(nbformat.read(path, as_version=4)))
-        for path in (tmp_path / "started.ipynb", first / f"{ALONE}.ipynb")
+        for path in (tmp_path / "started.ipynb", executed(page_runs, ALONE, "plain"))
     )
     assert started == forked
 
 
 @pytest.mark.parametrize("paper", WHOLE)
 def test_every_claim_table_and_figure_of_a_paper_has_its_page(page_runs, paper):
-    (first, _), _ = page_runs
-    found = [read_page(first / f"{page}.ipynb") for page in pages()]
+    found = [read_page(executed(page_runs, page)) for page in pages()]
     claims, figures = ledger.claims(), ledger.figures()
     judged = {claim for page in found for claim in page.verdicts}
     assert set(claims["id"][claims["paper"] == paper]) - NEEDS_MORE == {
@@ -80,9 +82,7 @@ def test_every_claim_table_and_figure_of_a_paper_has_its_page(page_runs, paper):
 
 @pytest.mark.parametrize("page", pages())
 def test_a_page_opens_with_one_sentence_of_its_own(page_runs, page):
-    (first, _), futures = page_runs
-    assert futures[first, page].exception() is None
-    assert read_page(first / f"{page}.ipynb").short.strip()  # ledger.say(…, short=True)
+    assert read_page(executed(page_runs, page)).short.strip()  # ledger.say(…, short=True)
 
 
 @pytest.mark.parametrize("page", pages())
