@@ -298,7 +298,7 @@ ledger.say("The constants turn the printed ratio around on small maps: the line 
 
 # %% [markdown]
 # ### On a graphics card
-# A card has thousands of threads, and its own kernel (`otad.kernels.rank_gpu`): the rank of a pixel in each of the windows that hold it is a sum of comparisons, and all these sums are one matrix product. Page 12 says where these stored times are from; maps are those of the paper's pictures of 320 and 1024 pixels and of its Table 2. Look how the gain over sorting, on the same card, depends on $T$.
+# A card has thousands of threads, and its own kernel (`otad.kernels.rank_gpu`): the rank of a pixel in each of the windows that hold it is a sum of comparisons, and all these sums are one matrix product. Page 12 says where these stored times are from; maps are those of the paper's pictures of 320 and 1024 pixels and of its Table 2. Look at the gain over sorting on the same card.
 
 # %%
 kernels = gpu_clock.kernels(ledger.stored("gpu_clock").value)
@@ -308,7 +308,7 @@ saved = kernels["sorted on the card"]
 ledger.record("p15_card", {f"T{T}": v for T, v in saved.items()})
 
 # %% tags=["remove-input"]
-ledger.say("Sorting takes {p15_card[T3]:.0f}, {p15_card[T9]:.0f} and {p15_card[T25]:.0f} times as long as the kernel at T = 3, 9 and 25. The kernel compares every neighbour with every other, $N T^4$ flags in its product, and wins by what a card is built for; as $T$ grows, $T^2 \\log T$ catches up.")  # fmt: skip
+ledger.say("Sorting takes {p15_card[T3]:.0f}, {p15_card[T9]:.0f} and {p15_card[T25]:.0f} times as long as the kernel at T = 3, 9 and 25. Each value is compared with its $(2T-1)^2$ neighbours, and the product with $T^2$ windows makes of the order of $N T^4$ additions of it, for which a card is built; from T = 9 to 25 that outgrows the sort's $T^2 \\log T$. At T = 3 both wait for the start of their calls.")  # fmt: skip
 
 # %% [markdown]
 # ## Paper against code

@@ -387,7 +387,7 @@ if scale != "paper":
     told += f" It turns on the rate: at the printed 0.003, for both, {as_printed.mean():.1f} of {n_cells} cells a seed are worse (an adaptation that breaks down leaves the unadapted score, a tie)."
     lr = f"each method at its own best learning rate, TTAD at {picked['TTAD']:g}"
     lr += ", the largest tried" * (picked["TTAD"] == max(RATES["TTAD"]))
-    steps = "Nine steps; the paper takes about 120."
+    steps = "Nine steps; the paper takes about 120. The four that learn once have settings searched on other classes, unshifted."
 levels = ", ".join(f"{k} {v}" for k, v in SEVERITY.items())
 where = f"{'; '.join(judged['class'].unique())}; severities {levels}; {lr}. {steps}"
 draws = "a seed draws the cells, the damage, the memory, the noise, the batches and the views"

@@ -247,10 +247,10 @@ ledger.say("By the printed means PatchCore leads by {p51_printed_leads[image_aur
 logic, plain = (by_seed[part].unstack("method") for part in PARTS)
 gaps = {"logic_image": logic["image mean"], "logic_spro": logic["sPRO mean"]}
 gaps |= {"plain_image": plain["image"], "plain_pixel": plain["pixel"]}
-rivals = dict(zip(("core", "all", "cosine", "other"), METHODS[1:], strict=True))
+banks = dict(zip(("core", "all", "cosine", "other"), METHODS[1:], strict=True))
 ahead = {}
 for key, table in gaps.items():
-    for short, rival in rivals.items():
+    for short, rival in banks.items():
         ahead[key, short] = (table["PRADOT"] - table[rival]).tolist()
         ledger.span(f"p51_ahead_{key}_{short}", ahead[key, short], tolerance=0.1)
 
@@ -374,7 +374,7 @@ def against(what, short, sign):
 def told(what, sign):
     """What the claim comes to against the other kinds of PatchCore."""
     words = []
-    for short, rival in list(rivals.items())[1:]:
+    for short, rival in list(banks.items())[1:]:
         word = ledger.judge(against(what, short, sign)).word
         words.append(f"{rival.removeprefix('PatchCore, ')} {ledger.spoken(word)}")
     return f"Against PatchCore's variants: {'; '.join(words)}."

@@ -12,7 +12,7 @@ from .forked import PLAIN, kernel_spec, server
 
 # Pages that are executed with and without a GPU, which must not show in what they record: one or two of each part, those that learn most.
 TWICE = tuple(
-    page for page in pages() if page[:2] in ("01", "04", "10", "13", "22", "26", "33", "42", "51", "90")
+    page for page in pages() if page[:2] in ("01", "04", "10", "12", "13", "22", "26", "33", "42", "51", "90")
 )
 # Two pages run beside the tests all the time: threads of a test would wait for each other, spinning. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -24,7 +24,7 @@ from otad.transport import Embedding, PairNetwork, Scaled
 
 NAVIGATORS = (PairNetwork, Embedding)  # what FOCT learns
 RECORDS = (Episode, Scaled)  # kept whole, field by field
-FORMAT = 1  # of the JSON; files of a later one are refused
+FORMAT = 2  # of the JSON; files of a later one are refused
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -163,7 +163,7 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return {"tensor": name}
     if isinstance(value, NAVIGATORS):  # before other modules: nobody else knows how it was built
         return {"navigator": [type(value).__name__, _sizes(value), _state(value, name, tensors)]}
-    if value in NAVIGATORS:
+    if any(value is kind for kind in NAVIGATORS):
         return {"builder": value.__name__}
     if isinstance(value, nn.Module):
         return {"module": _state(value, name, tensors)}

@@ -366,7 +366,8 @@ def turns(
             for name, times in clocked.items():
                 asked = ratios(times, claim, **other)
                 said = judge({k: np.log(v) for k, v in asked.items()})
-                row |= {name: said.word, f"{name}'s ratio": np.exp(said.inequalities[said.worst].mean)}
+                worst = np.exp(said.inequalities[said.worst].mean)
+                row |= {name: said.word, f"{name}'s ratio": worst, f"{name}'s nearest": said.worst}
             row["by operations"] = min(ratios(operations, claim, **other).values())
             if not other and claim != "benchmark-11":
                 row["printed"] = min(ratios(printed, claim).values())

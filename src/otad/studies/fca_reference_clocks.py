@@ -1,6 +1,6 @@
 """What references cost in seconds: page 12.
 
-No two machines share times, so nothing of this is stored: the page calls these functions where it runs.
+No two machines share times, so the page calls these functions where it runs; only a graphics card's are stored, by `gpu_clock`.
 """
 
 import math

@@ -6,7 +6,7 @@ import pandas as pd
 
 from otad.data.drawn.corruptions import KINDS
 from otad.metrics import image_auroc, pixel_auroc
-from otad.scale import device, pick
+from otad.scale import device
 from otad.studies import Cell, Row, Study
 from otad.studies import ttad_results as ttad
 from otad.studies.arenas import categories, holding
@@ -21,7 +21,7 @@ SHOWN = {"kdad": "KDAD", "rd4ad": "RD4AD", "uniad": "UniAD", "cflow": "CFLOW"}
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds there are: what may grow without a cell being computed again."""
-    return pick(scale, smoke=1, laptop=10, paper=1)  # TTAD's ten: margins are paired
+    return ttad.n_seeds(scale)  # margins are paired
 
 
 def cells(scale: str) -> list[Cell]:
