@@ -125,7 +125,7 @@ def dots(
     axes[0, 0].set_yticks(at, names)
     axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
     if printed is not None:
-        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     show(fig, alt=_told(None if printed is None else old, new, label), shows=shows, timing=timing)
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from importlib import import_module, resources
 from typing import Any
 
-from otad.scale import device
-
 Cell = dict[str, Any]  # what JSON can hold: class, seed, condition, …
 Row = dict[str, Any]
 MADE = "\nSTUDY = Study("
@@ -41,6 +39,8 @@ def names() -> list[str]:
 
 def possible() -> list[str]:
     """Return the names of the studies that this machine can run: without a GPU, all but those that time one."""
+    from otad.scale import device  # here, because the build's own imports do without it
+
     return [name for name in names() if not load(name).needs_gpu or device().type == "cuda"]
 
 
