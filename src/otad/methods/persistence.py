@@ -42,14 +42,13 @@ def save(detector: Any, path: str | Path) -> None:
     names = [field.name for field in dataclasses.fields(detector)]
     given = {key: getattr(detector, key) for key in names if not key.endswith("_")}
     backbone = given.pop(_network(type(detector)), None)
-    learnt = {k: v for k, v in vars(detector).items() if k.endswith("_") and not k.startswith("_")}
     header = {
         "format": FORMAT,
         "otad": version("otad"),
         "method": name,
         "backbone": None if backbone is None else identity(backbone),
         "given": _encode(given, "given", tensors),
-        "learnt": _encode(learnt, "learnt", tensors),
+        "learnt": _encode(_learnt(detector), "learnt", tensors),
     }
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -171,8 +170,7 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {"record": [type(value).__name__, _encode(fields, name, tensors)]}
     if _method(type(value).__name__) is type(value):  # one that another method keeps
-        kept = {k: v for k, v in vars(value).items() if k.endswith("_") and not k.startswith("_")}
-        return {"method": _encode(kept, name, tensors)}
+        return {"method": _encode(_learnt(value), name, tensors)}
     if isinstance(value, dict) and all(isinstance(key, PLAIN) for key in value):
         return {"dict": [[k, _encode(v, f"{name}.{k}", tensors)] for k, v in value.items()]}
     if isinstance(value, list | tuple):
@@ -182,6 +180,11 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         f"{name} is a {type(value).__name__}: expected tensors, numbers, words, lists and dicts of these, or a module. (A FOCT is "
         "saved with navigator=PairNetwork, Embedding or None, not with a function of one's own.)"
     )
+
+
+def _learnt(method: Any) -> dict[str, Any]:
+    """Return what a method has learnt: its attributes that end in an underscore."""
+    return {k: v for k, v in vars(method).items() if k.endswith("_") and not k.startswith("_")}
 
 
 def _state(module: nn.Module, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:

@@ -13,10 +13,13 @@ from otad.studies.arenas import categories, holding
 from otad.studies.rivals import built, settings
 from otad.studies.shifted import FIRST
 
-NAMES = {"KDAD": "kdad", "R-D": "rd4ad", "UniAD": "uniad", "CFlow": "cflow"}  # → as they are printed
-
-
-SHOWN = {"kdad": "KDAD", "rd4ad": "RD4AD", "uniad": "UniAD", "cflow": "CFLOW"}
+NAMES = {
+    "KDAD": "kdad",
+    "R-D": "rd4ad",
+    "UniAD": "uniad",
+    "CFlow": "cflow",
+}  # → in the table of printed numbers
+SHOWN = {"kdad": "KDAD", "rd4ad": "RD4AD", "uniad": "UniAD", "cflow": "CFLOW"}  # → as a reader sees them
 
 
 def n_seeds(scale: str) -> int:
@@ -60,10 +63,8 @@ def renamed(rows: Iterable[Row]) -> pd.DataFrame:
 
 def means(rows: Iterable[Row], metric: str, conditions: Sequence[str]) -> pd.DataFrame:
     """Return means over seeds, a row a method as `SHOWN` calls it, a column a condition."""
-    found = pd.DataFrame(rows).pivot_table(index="method", columns="condition", values=metric)
-    return (
-        found.rename(index=NAMES).rename(index=SHOWN).reindex(index=SHOWN.values(), columns=list(conditions))
-    )
+    found = renamed(rows).pivot_table(index="method", columns="condition", values=metric)
+    return found.reindex(index=SHOWN.values(), columns=list(conditions))
 
 
 STUDY = Study("ttad_rivals", cells, compute, seconds=30.0)
