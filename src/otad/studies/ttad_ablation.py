@@ -1,4 +1,4 @@
-"""TTAD for thirty steps, the paper's ten epochs, at severity 5: page 34. The ablation of nine steps is in `ttad_results`.
+"""What more steps bring at severity 5, and stages that are frozen: page 34. The ablation itself is in `ttad_results`.
 
 A cell is a class, a seed and a corruption; its rows are methods, without views, to save time.
 """
@@ -24,7 +24,7 @@ from otad.studies.ttad_results import (
 
 LOOK = (1, 3, 6, 10)  # epochs after which the scores are taken
 SETTINGS = {"moments": METHODS["TTT++"], "discrete": METHODS["discrete"], **UNFROZEN}
-# For moments, the best on held-out seeds; for the plan the printed one, with which the paper's ten epochs were run.
+# For moments, the best on held-out seeds; for the plan the printed one.
 RATE = {"moments": CHOSEN["TTT++"], "discrete": PRINTED_RATE, "discrete, all stages": PRINTED_RATE}
 
 

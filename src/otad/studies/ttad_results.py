@@ -72,7 +72,7 @@ def setting(scale: str, data: str = "mvtec_ad") -> dict[str, Any]:
     n_good, n_each = pick(scale, smoke=(3, 1), laptop=(15, 5))
     method = {
         "n_memory": pick(scale, smoke=60, laptop=500, paper=2090),
-        "epochs": pick(scale, smoke=1, laptop=3, paper=1 if data == "realiad" else 10),
+        "epochs": pick(scale, smoke=1, laptop=10, paper=1 if data == "realiad" else 10),
         "frozen": pick(scale, smoke=4, laptop=4, paper=0),  # stages up to this stride
     }
     return {
@@ -158,15 +158,19 @@ def network(scale: str) -> Backbone:
     return build(stages=(8, 16), device=device())
 
 
+def pictures(name: str, seed: int, scale: str, data: str = "mvtec_ad") -> Dataset:
+    """Return a class's pictures. `data`: at paper scale, the data set."""
+    grid = setting(scale, data)
+    if scale == "paper":
+        return on_disk(data, name, grid["side"])
+    return solar_cells(name, **{k: grid[k] for k in ("side", "n_train", "n_good", "n_each")}, seed=seed)
+
+
 @functools.lru_cache(maxsize=1)  # the cells of a class and seed follow each other
 def fitted(name: str, seed: int, scale: str, data: str = "mvtec_ad") -> tuple[Dataset, TTAD]:
     """Return a class's pictures, and the memory of its clean ones. `data`: at paper scale, the data set."""
-    grid = setting(scale, data)
-    if scale == "paper":
-        found = on_disk(data, name, grid["side"])
-    else:
-        found = solar_cells(name, **{k: grid[k] for k in ("side", "n_train", "n_good", "n_each")}, seed=seed)
-    return found, TTAD(network(scale), **grid["method"], seed=seed).fit(found.train.to(device()))
+    found, method = pictures(name, seed, scale, data), setting(scale, data)["method"]
+    return found, TTAD(network(scale), **method, seed=seed).fit(found.train.to(device()))
 
 
 def shifted(data: Dataset, cell: Cell) -> Tensor:
@@ -230,4 +234,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
         yield {**sums, "method": method, "lr": lr, **named(found["curve"][-1]), **found}
 
 
-STUDY = Study("ttad_results", cells, compute, seconds=32.0)
+STUDY = Study("ttad_results", cells, compute, seconds=90.0)

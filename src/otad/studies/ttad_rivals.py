@@ -43,7 +43,7 @@ def cells(scale: str) -> list[Cell]:
 
 def compute(cell: Cell, scale: str) -> Iterator[Row]:
     """Yield a row a condition, clean pictures first: image and pixel AUROC in percent."""
-    data, _ = ttad.fitted(cell["class"], cell["seed"], scale, cell.get("data", "mvtec_ad"))
+    data = ttad.pictures(cell["class"], cell["seed"], scale, cell.get("data", "mvtec_ad"))
     method = built(cell, scale).fit(data.train.to(device()))
     levels = {"clean": 0} | ttad.severities(scale)
     for condition in ("clean", *KINDS):
