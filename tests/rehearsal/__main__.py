@@ -1,4 +1,4 @@
-"""Command line: `python -m tests.rehearsal [STUDY …]`, from the repository's root. One process a cell, one after another, one thread."""
+"""Command line: `python -m tests.rehearsal [STUDY …]`, from the repository's root. One process a cell, one thread, one at a time or some."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the stand-ins, rehearse each study, print a line a cell; exit status 1 if one raised or took too much memory."""
     options = parser().parse_args(arguments)
     data = FOLDER / "data"
-    write(data, Amount())
+    write(data, Amount(), options.at_once)
     os.environ[VARIABLE] = str(data.resolve())
     table, lines = FOLDER / "cells.jsonl", []
-    for name in options.studies or possible():
-        for cell in chosen(load(name).cells("paper"), name in ON_A_BATCH):
-            lines.append(rehearse(name, cell, options.repetitions, options.seconds))
-            print(told(lines[-1]), flush=True)
+    asked = [
+        (name, cell, options.repetitions, options.seconds)
+        for name in options.studies or possible()
+        for cell in chosen(load(name).cells("paper"), name in ON_A_BATCH)
+    ]
+    with ThreadPoolExecutor(options.at_once) as pool:
+        for line in pool.map(rehearse, *zip(*asked, strict=True)):
+            lines.append(line)
+            print(told(line), flush=True)
             table.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     wrong = [line for line in lines if line["wrong"]]
     print(f"{len(lines) - len(wrong)} of {len(lines)} cells went through; {table} has them all")
@@ -48,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
         default=1,
         help="of epochs and iterations, at most; 0: as many as the study asks for",
     )
+    found.add_argument("--at-once", type=int, default=1, help="how many cells run side by side")
     found.add_argument("--seconds", type=float, help="after which a cell is stopped, and counts as failed")
     return found
 
@@ -110,6 +117,8 @@ def told(line: dict[str, Any]) -> str:
     if "rows" in line:
         gib = line["peak_memory_mb"] / 1024
         text += f"{line['rows']} rows, {line['seconds']:.0f} s, {line['cpu']:.0f} s of CPU, {gib:.2f} GiB"
+    if "card_mb" in line:
+        text += f", on the card {line['card_mb'] / 1024:.2f} GiB"
     return text + (f"\n  WRONG: {line['wrong']}" if line["wrong"] else "")
 
 

@@ -31,6 +31,8 @@ def main(name: str, cell: str, repetitions: str) -> None:
     if not found["rows"]:
         raise ValueError("the cell has no rows")
     cost = {key: found[key] for key in ("seconds", "peak_memory_mb")}
+    if torch.cuda.is_available():
+        cost["card_mb"] = torch.cuda.max_memory_allocated() / 2**20
     print(json.dumps(cost | {"rows": len(found["rows"]), "cpu": time.process_time()}))
 
 

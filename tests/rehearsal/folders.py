@@ -6,6 +6,7 @@ A few pictures are drawn; the others are copies of them.
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,8 +40,8 @@ class Amount:
         return max(height // self.shrink, 64), max(width // self.shrink, 64)
 
 
-def write(root: Path, amount: Amount) -> None:
-    """Write all data sets into a folder, each under its name of `locations.LAYOUTS`; nothing if that was done before.
+def write(root: Path, amount: Amount, at_once: int = 1) -> None:
+    """Write all data sets, so many side by side, into a folder, each under its name of `locations.LAYOUTS`; nothing if that was done before.
 
     Raises ValueError where other amounts were written: pictures of both would lie side by side.
     """
@@ -51,9 +52,13 @@ def write(root: Path, amount: Amount) -> None:
                 f"{root} holds other amounts, {done.read_text()}: remove it, or give another folder."
             )
         return
-    for name, draw in WRITERS.items():
-        draw(root / name, amount)
+
+    def draw(name: str) -> None:
+        WRITERS[name](root / name, amount)
         print(f"written: {name}", flush=True)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(draw, WRITERS))  # raises what one of them raised
     done.write_text(json.dumps(vars(amount)))
 
 

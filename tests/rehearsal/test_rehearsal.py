@@ -71,6 +71,13 @@ def test_fabrics_are_read(root, dataset, category):
         assert len(data.test) == 1 + 2
 
 
+def test_data_sets_that_are_written_side_by_side_are_the_same(root, tmp_path):
+    write(tmp_path, TINY, at_once=2)
+    found = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+    assert all((tmp_path / path).read_bytes() == (root / path).read_bytes() for path in found)
+
+
 def test_true_sizes_are_the_default():
     assert Amount().size(256, 4096) == (256, 4096)
 
