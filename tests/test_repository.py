@@ -129,18 +129,11 @@ def test_plumbing_is_below_a_quarter_of_every_page():
     assert {page: share for page, share in shares.items() if share >= 0.25} == {}
 
 
-# Studies with cells of a tree that differed from its commit; none may join them, and one whose cells are computed again leaves.
-UNCLEAN = {"pradot_ablations", "ttad_qualitative"}
-
-
 def test_stored_rows_come_from_a_commit():
-    unclean = set()
     for path in (ROOT / "results").glob("*.json"):
         commits = [source["commit"] for source in json.loads(path.read_text())["sources"]]
         assert commits
-        if not all(re.fullmatch(r"[0-9a-f]{12}", commit) for commit in commits):
-            unclean.add(path.stem)
-    assert unclean == UNCLEAN
+        assert all(re.fullmatch(r"[0-9a-f]{12}", commit) for commit in commits), path.name
 
 
 def test_the_readme_names_both_commands():
