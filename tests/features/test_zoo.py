@@ -3,6 +3,7 @@ import torch
 import torchvision
 
 from otad.features import zoo
+from otad.features.residual import resnet18
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def images(side=64):
 @pytest.mark.parametrize(
     ("build", "strides", "channels"),
     [
-        (zoo.resnet18, (2, 4, 8, 16, 32), (64, 64, 128, 256, 512)),
+        (resnet18, (2, 4, 8, 16, 32), (64, 64, 128, 256, 512)),
         (zoo.vgg16, (2, 4, 8, 16, 32), (64, 128, 256, 512, 512)),
         (zoo.efficientnet_b4, (2, 4, 8, 16, 32), (24, 32, 56, 160, 272)),
         (zoo.efficientnet_b5, (2, 4, 8, 16, 32), (24, 40, 64, 176, 304)),

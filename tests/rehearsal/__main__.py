@@ -78,7 +78,8 @@ def chosen(cells: Sequence[Cell], full: bool = False) -> list[Cell]:
 
 def held(cell: Cell) -> bool:
     """Tell whether a cell works on a class with a stand-in, or on none of a data set that it names."""
-    return all(class_of(cell) in CLASSES[name] for name in cell.values() if name in LAYOUTS)
+    named = [value for value in cell.values() if isinstance(value, str) and value in LAYOUTS]
+    return all(class_of(cell) in CLASSES[name] for name in named)
 
 
 def kind_of(cell: Cell) -> tuple[Any, ...]:

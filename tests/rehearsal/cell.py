@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from otad import methods
-from otad.features import pretrained
+from otad.features import pretrained, zoo
 from otad.studies import load, runner
 
 REPEATED = ("epochs", "max_iter", "steps", "tried")  # what a study does again and again, always alike
@@ -39,7 +39,8 @@ def main(name: str, cell: str, repetitions: str) -> None:
 def learnt_nothing() -> None:
     """Let torchvision's networks keep the random weights they start with, and say so where their weights are named."""
     build = pretrained._built
-    pretrained._built = lambda name, enum, weights: build(name, enum, None)
+    for room in (pretrained, zoo):
+        room._built = lambda name, enum, weights: build(name, enum, None)
 
 
 def cut(module: str, most: int) -> None:

@@ -10,6 +10,7 @@ from otad.data.annotations import GROUPS
 from otad.data.readers import fabrics, folders, loco, realiad
 from otad.data.readers.locations import LAYOUTS
 from otad.features.pretrained import resnet50
+from otad.features.zoo import alexnet
 from otad.studies import Study, load, names, runner
 
 from . import __main__ as command
@@ -147,9 +148,11 @@ def test_methods_learn_shorter_and_keep_their_sizes():
 
 
 def test_networks_that_have_learnt_nothing_say_so(monkeypatch):
-    monkeypatch.setattr(child.pretrained, "_built", child.pretrained._built)
+    for room in (child.pretrained, child.zoo):
+        monkeypatch.setattr(room, "_built", room._built)
     child.learnt_nothing()
     assert resnet50((8,)).weights == "random, seed 0"
+    assert alexnet((8,)).weights == "random, seed 0"
 
 
 # What is told -------------------------------------------------------------------------------------

@@ -13,22 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from otad.features import check_images
-from otad.features.pretrained import IMAGENET_MEAN, IMAGENET_STD, Backbone, _built, _resnet
+from otad.features.pretrained import IMAGENET_MEAN, IMAGENET_STD, Backbone, _built
 
 if TYPE_CHECKING:
     import torchvision.models as zoo
 
 VGG19_LAYERS = (1, 3, 6, 8, 11, 13, 15, 17, 20, 22, 24, 26)  # relu1_1 … relu4_4
 Device = torch.device | str | None
-
-
-def resnet18(
-    stages: Sequence[int] = (4, 8, 16),
-    device: Device = None,
-    weights: zoo.ResNet18_Weights | str | None = "IMAGENET1K_V1",
-) -> Backbone:
-    """Build torchvision's ResNet18 (STPM); strides 2, 4, 8, 16, 32 have 64, 64, 128, 256, 512 channels."""
-    return _resnet("resnet18", "ResNet18_Weights", weights, stages).to(device)
 
 
 def alexnet(
