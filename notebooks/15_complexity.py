@@ -308,7 +308,7 @@ saved = kernels["sorted on the card"]
 ledger.record("p15_card", {f"T{T}": v for T, v in saved.items()})
 
 # %% tags=["remove-input"]
-ledger.say("Sorting takes {p15_card[T3]:.0f}, {p15_card[T9]:.0f} and {p15_card[T25]:.0f} times as long as the kernel at T = 3, 9 and 25. Each value is compared with its $(2T-1)^2$ neighbours, and the product with $T^2$ windows makes of the order of $N T^4$ additions of it, for which a card is built; from T = 9 to 25 that outgrows the sort's $T^2 \\log T$. At T = 3 both wait for the start of their calls.")  # fmt: skip
+ledger.say("Sorting takes {p15_card[T3]:.0f}, {p15_card[T9]:.0f} and {p15_card[T25]:.0f} times as long as the kernel at T = 3, 9 and 25. Each value is compared with its $(2T-1)^2$ neighbours, and the product with $T^2$ windows makes of the order of $N T^4$ additions of it, for which a card is built; from T = 9 to 25 that outgrows the sort's $T^2 \\log T$.")  # fmt: skip
 
 # %% [markdown]
 # ## Paper against code

@@ -216,7 +216,7 @@ plotting.table(
 )  # fmt: skip
 
 # %% tags=["remove-input", "timing"]
-ledger.say("The card: " + carded.sentence() + " Parts of the code have changed since; a machine with a GPU computes it anew.")  # fmt: skip
+ledger.say("The card: " + carded.sentence(code(gpu_clock.STUDY)))  # fmt: skip
 ledger.record("p26_card_speed", speeds.dropna().to_dict(), tolerance=0.01)
 ledger.say("One picture leaves the card idle between calls: CFlow and FastFlow, with {p26_calls[CFlow, matrices]:,} and {p26_calls[FastFlow, matrices]:,} calls, cost much the same, whatever their operations. It did {p26_card_speed[FastFlow, matrices]:,.0f} GFLOP a second for FastFlow, {p26_card_speed[SPADE, K = 50]:,.0f} for SPADE and {p26_card_speed[DifferNet, 64 views]:,.0f} for DifferNet's 64 views, which are about as many calls as one view and 64 times the operations.")  # fmt: skip
 if scale == "laptop":

@@ -77,7 +77,7 @@ ledger.from_published("ttad-16", abs(margin - 1.5) < 0.25, margin, why)
 
 # %% [markdown]
 # **ttad-20** has no verdict. "One pass is enough" is about Real-IAD, the large set, where one pass is a long walk; on page [33](33_ttad_results) it is three steps, so that the same word, epoch, would mean another thing. What the two have
-# in common is the number of steps, and the curves there show how much nine of them still move.
+# in common is the number of steps, and the curves there show how much they still move.
 #
 # ## What we found
 

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from otad import methods
 from otad.features import pretrained, zoo
@@ -39,8 +41,29 @@ def main(name: str, cell: str, repetitions: str) -> None:
 def learnt_nothing() -> None:
     """Let torchvision's networks keep the random weights they start with, and say so where their weights are named."""
     build = pretrained._built
+
+    def untrained(name: str, enum: str, weights: Any) -> tuple[Any, str]:
+        net, said = build(name, enum, None)
+        level(net)
+        return net, said
+
     for room in (pretrained, zoo):
-        room._built = lambda name, enum, weights: build(name, enum, None)
+        room._built = untrained
+
+
+@torch.no_grad()
+def level(net: nn.Module) -> None:
+    """Give batch norms the statistics of smooth noise, as training would those of pictures: else maps of random weights grow until flows overflow."""
+    norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net.train()((F.interpolate(torch.rand(8, 3, 24, 24), 192, mode="bilinear") - 0.45) / 0.225)
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
+    net.eval()
 
 
 def cut(module: str, most: int) -> None:

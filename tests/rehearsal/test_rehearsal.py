@@ -9,7 +9,7 @@ import torch
 from otad.data.annotations import GROUPS
 from otad.data.readers import fabrics, folders, loco, realiad
 from otad.data.readers.locations import LAYOUTS
-from otad.features.pretrained import resnet50
+from otad.features.pretrained import resnet50, wide_resnet50_2
 from otad.features.zoo import alexnet
 from otad.studies import Study, load, names, runner
 
@@ -153,6 +153,9 @@ def test_networks_that_have_learnt_nothing_say_so(monkeypatch):
     child.learnt_nothing()
     assert resnet50((8,)).weights == "random, seed 0"
     assert alexnet((8,)).weights == "random, seed 0"
+    image = torch.rand(1, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    *_, deep = wide_resnet50_2((8, 16, 32))(torch.nn.functional.interpolate(image, 96, mode="bilinear"))
+    assert 0.1 < float(deep.std()) < 10  # as those that have learnt
 
 
 # What is told -------------------------------------------------------------------------------------

@@ -245,15 +245,8 @@ def milliseconds(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def kernels(rows: Iterable[Row]) -> pd.DataFrame:
-    """Return what the kernel takes on each map and how many times as long its rivals take, a row a patch size T.
-
-    The first rows timed sorting at T = 3 on a sixteenth of the channels, which measures the start of calls: page 12's loop, a sort and
-    one reference of all channels of the same map, stands in.
-    """
-    rows = list(rows)
+    """Return what the kernel takes on each map and how many times as long its rivals take, a row a patch size T."""
     found = pd.DataFrame([row for row in rows if row["what"] == "kernel"]).set_index("T").sort_index()
-    if 3 in found.index:
-        found.loc[3, "plain"] = parts(rows)[["sort", "a reference"]].sum(axis=1).mean()
     sizes = [f"{r.C} × {r.side} × {r.side}" for r in found.itertuples()]
     seconds = found["kernel"]
     return pd.DataFrame(
