@@ -72,7 +72,7 @@ results: env  ## compute what is missing of studies, of all or of STUDIES="name 
 	@$(PY) -m otad.publish results --scale "$(SCALE)" --cores "$(CORES)" $(STUDIES)
 
 rehearse: env  ## cells of every study at paper scale, on drawn stand-ins for the data sets and with random weights; fails above 8 GiB
-	@$(PY) -m tests.rehearsal --repetitions "$(REPETITIONS)" $(STUDIES)
+	@$(PY) -m tests.rehearsal --repetitions "$(REPETITIONS)" --at-once "$(or $(AT_ONCE),1)" $(STUDIES)
 
 lint: env  ## ruff, ruff format, types
 	@$(VENV)/bin/ruff check .

@@ -342,7 +342,7 @@ ledger.say("The whole loop over {p12_small_n:,} references takes {p12_foretold_s
 
 # %% [markdown]
 # ### Table 2 at its own size, on a graphics card
-# $256 \times 256$ pixels, 128 channels, $T = 25$, random values, in the package. For $k$ references of SWW and FCA its kernel runs $k$ times, without sorting a patch; the histogram loops; *all* is the exact sum, which sorts. These times were taken once, on an NVIDIA H200, and are stored; a hundred references of SWW and FCA were not timed. Look at the row *all*.
+# $256 \times 256$ pixels, 128 channels, $T = 25$, random values, in the package. For $k$ references of SWW and FCA its kernel runs $k$ times, without sorting a patch; the histogram loops; *all* is the exact sum, which sorts. These times were taken in two sessions, on an NVIDIA H200, and are stored; a hundred references of SWW and FCA were not timed. Look at the row *all*.
 
 # %%
 stored = ledger.stored("gpu_clock")
@@ -354,7 +354,7 @@ one = gpu_clock.kernels(stored.value).loc[25, "ms"] / 1000
 ledger.record("p12_card_one", {"median": one, "times": card.loc["all", "FCA"] / one, "random": card["FCA"]["random 1"] / one})  # fmt: skip
 
 # %% tags=["remove-input"]
-ledger.say("All 65,536 references, exactly, take {p12_card[histogram]:.2f} s with the histogram, {p12_card[SWW]:.1f} s with SWW and {p12_card[FCA]:.1f} s with FCA, {p12_card_one[times]:.1f} times the median. The {p12_printed_all_fca:,.0f} s in print are extrapolated, for a loop. (The aggregates of SWW and FCA are older rows, of a slower form of the kernel that was taken back; today's takes {p12_card_one[median]:.2f} s for the median, page 15.) " + stored.sentence(code(gpu_clock.STUDY)))  # fmt: skip
+ledger.say("All 65,536 references, exactly, take {p12_card[histogram]:.2f} s with the histogram, {p12_card[SWW]:.1f} s with SWW and {p12_card[FCA]:.1f} s with FCA, {p12_card_one[times]:.1f} times the median. The {p12_printed_all_fca:,.0f} s in print are extrapolated, for a loop. (The aggregates of SWW and FCA are older rows, of a slower form of the kernel that was taken back; today's takes {p12_card_one[median]:.2f} s for the median, page 15.) " + stored.sentence(code(gpu_clock.STUDY), "`make results` on a machine with a GPU"))  # fmt: skip
 
 # %% [markdown]
 # ### The cell the paper could not compute
@@ -452,7 +452,7 @@ asked = clocks.margins(times, clocks.lines(times, N), 1.25, 0.1, 1000)
 ledger.record("p12_card_words", {c: ledger.judge(g).word for c, g in asked.items()})
 
 # %% tags=["remove-input"]
-ledger.say("The other two, asked of the stored times of the card: fca-05 *{p12_card_words[fca-05]}*, fca-07 *{p12_card_words[fca-07]}*. Such a map, one channel and T = 3, is so little for a card that to draw a reference outweighs the rest. At Table 2's own size one random reference takes {p12_card_one[random]:.2f} times the median.")  # fmt: skip
+ledger.say("The other two, asked of the stored times of the card: fca-05 *{p12_card_words[fca-05]}*, fca-07 *{p12_card_words[fca-07]}*. Such a map, one channel and T = 3, is so little for a card that to draw a reference takes about half of the time. At Table 2's own size one random reference takes {p12_card_one[random]:.2f} times the median.")  # fmt: skip
 
 # %% [markdown]
 # ## Paper against code

@@ -58,7 +58,7 @@ print(grid, *study.classes(scale), sep="\n")
 # %% [markdown]
 # ## Four ways to look
 #
-# **PatchCore**, unadapted: the distance of a patch to its nearest memory entry. **TTAD**: the same after its network has followed the shifted pictures (page 33 chose epochs, learning rate and what stays frozen, on other seeds). In the
+# **PatchCore**, unadapted: the distance of a patch to its nearest memory entry. **TTAD**: the same after its network has followed the shifted pictures (three epochs, nine steps, at the printed rate of 0.003; page 33 has ten epochs and the rate that held-out seeds choose). In the
 # place of RD4AD, **reverse distillation** at our scale: a frozen *teacher* sees the picture at strides 4, 8 and 16; a small *student* sees only a squeezed version of what the teacher saw and tries to give it back. Trained on normal
 # pictures, it fails on defects: the map is $1-\cos$ between the two, summed over strides.
 #
@@ -190,7 +190,7 @@ ledger.say(solar.NOTICE)
 # %% [markdown]
 # Read the second numbers too. Under noise an unadapted map begins where a clean one nearly ends: everything is far from the memory, and the defect is no farther than the rest.
 #
-# All of it in one number each: pixel AUROC over all pictures, averaged over seeds. (Page 33 has it for TTAD's rivals, beside the paper's Table 3.)
+# All of it in one number each: pixel AUROC over all pictures, averaged over seeds. (Page 33 has it for TTAD's rivals, beside the paper's Table 3. There TTAD takes thirty steps at another rate, so its row is another one.)
 
 # %%
 ORDER = ["clean", *KINDS]

@@ -248,10 +248,11 @@ class Stored:
     provenance: dict[str, Any]
     missing: Sequence[Any] = ()
 
-    def sentence(self, code: str = "") -> str:
+    def sentence(self, code: str = "", who: str = "the next `make results`") -> str:
         """Return where the value comes from, for `say`; the machine is named as well as the run has named it.
 
         code: today's hash of what the study runs (`runner.code`): the sentence then says of how many cells it has changed.
+        who: what computes those anew.
         """
         p = self.provenance
         threads = f"{p['threads']} thread{'' if p['threads'] == 1 else 's'}"
@@ -259,17 +260,17 @@ class Stored:
             f"{len(p['codes'])} cells, stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
             f"torch {p['versions']['torch']}, commit `{p['commit']}`, {p['date'][:10]}."
             + (f" **{len(self.missing)} cells are still to be computed.**" if self.missing else "")
-            + (_since(p["codes"], code) if code else "")
+            + (_since(p["codes"], code, who) if code else "")
         )
 
 
-def _since(codes: Sequence[str], now: str) -> str:
+def _since(codes: Sequence[str], now: str, who: str) -> str:
     """Return whether the code has changed since the cells were computed, as the end of a sentence."""
     old = sum(code != now for code in codes)
     if not old:
         return " The code has not changed since."
     which = "it" if old == len(codes) else f"{old} of them"
-    return f" The code has changed since: the next `make results` computes {which} anew."
+    return f" The code has changed since: {who} computes {which} anew."
 
 
 def stored(name: str) -> Stored:

@@ -39,7 +39,7 @@ def main(name: str, cell: str, repetitions: str) -> None:
 
 
 def learnt_nothing() -> None:
-    """Let torchvision's networks keep the random weights they start with, and say so where their weights are named."""
+    """Let torchvision's networks keep the random weights they start with, batch norms levelled, and say so where weights are named."""
     build = pretrained._built
 
     def untrained(name: str, enum: str, weights: Any) -> tuple[Any, str]:

@@ -29,7 +29,7 @@ def test_splits_are_those_of_the_rivals():
     assert {c["lr"] for c in judged} == {foct_regad.CHOSEN}
     looked = [c for c in cells if c["what"] == "search"]
     assert {seed for c in looked for seed in c["splits"]} == {*few_shot.HELD_OUT}
-    assert {c["lr"] for c in looked} == {*foct_regad.RATES}
+    assert {c["lr"] for c in looked} == {*foct_regad.RATES, *foct_regad.BEYOND}
 
 
 def test_a_cell_has_a_row_a_split_and_number_of_shots():

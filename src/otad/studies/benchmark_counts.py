@@ -200,9 +200,9 @@ def differnets() -> Iterator[Count]:
     moved, held = trained(flow), stored(flow, features, features)
     flow.requires_grad_(False)  # a gradient in the pixels asks for none in the weights
     for name, times, together, gradient in (
-        ("DifferNet, 64 views, with map", views, 1, True),
+        ("DifferNet, 64 views, with map", views // clocked.BATCH, clocked.BATCH, True),
         ("DifferNet, 1 view, with map", 1, 1, True),
-        ("DifferNet, 64 views", 1, views, False),
+        ("DifferNet, 64 views", views // clocked.BATCH, clocked.BATCH, False),
         ("DifferNet, 1 view", 1, 1, False),
     ):
         looked, _ = operations(_view, net, None, together, gradient)
