@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from otad import ledger
 from otad.studies import few_shot, foct_regad, foct_results
 
 
@@ -37,3 +38,7 @@ def test_a_cell_has_a_row_a_split_and_number_of_shots():
     rows = list(foct_regad.compute(cell | {"splits": [100]}, "smoke"))
     assert [(row["seed"], row["shots"]) for row in rows] == [(100, k) for k in few_shot.SHOTS]
     assert all(0 <= row[key] <= 100 for row in rows for key in ("image", "image F1", "pixel", "pixel F1"))
+
+
+def test_the_rate_is_the_one_that_held_out_splits_choose():
+    assert foct_regad.best_rate(ledger.stored("foct_regad").value) == foct_regad.CHOSEN
