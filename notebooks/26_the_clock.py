@@ -218,7 +218,7 @@ plotting.table(
 # %% tags=["remove-input", "timing"]
 ledger.say("The card: " + carded.sentence(code(gpu_clock.STUDY), "`make results` on a machine with a GPU") + " The six passes are of today's code.")  # fmt: skip
 ledger.record("p26_card_speed", speeds.dropna().to_dict(), tolerance=0.01)
-ledger.say("One picture leaves the card idle between calls: CFlow and FastFlow, with {p26_calls[CFlow, matrices]:,} and {p26_calls[FastFlow, matrices]:,} calls, cost nearly the same ({p26_card_ms[CFlow, matrices]:.0f} and {p26_card_ms[FastFlow, matrices]:.0f} ms), and FastFlow, with more operations and fewer calls, the less. It did {p26_card_speed[FastFlow, matrices]:,.0f} GFLOP a second for FastFlow, {p26_card_speed[SPADE, K = 50]:,.0f} for SPADE and {p26_card_speed[DifferNet, 64 views]:,.0f} for DifferNet's 64 views, which go through the network in four calls, with 64 times the operations.")  # fmt: skip
+ledger.say("One picture leaves the card idle between calls: CFlow and FastFlow, with {p26_calls[CFlow, matrices]:,} and {p26_calls[FastFlow, matrices]:,} calls, cost nearly the same ({p26_card_ms[CFlow, matrices]:.0f} and {p26_card_ms[FastFlow, matrices]:.0f} ms), and FastFlow, with more operations and fewer calls, the less. It did {p26_card_speed[FastFlow, matrices]:,.0f} GFLOP a second for FastFlow, {p26_card_speed[SPADE, K = 50]:,.0f} for SPADE and {p26_card_speed[DifferNet, 64 views]:,.0f} for DifferNet's 64 views, which go through the network in four batches of sixteen, with 64 times the operations of one view.")  # fmt: skip
 if scale == "laptop":
     ledger.say("The processor: " + stored.sentence(code(study.STUDY)))
     against = {name: ms * 1000 / mean[name] for name, ms in live.items()}
@@ -281,7 +281,7 @@ ledger.say("Which of PatchCore's shares can the printed table mean? With 1 % it 
 # %% tags=["timing"]
 WHY = {
     "benchmark-06": "Asked of all five others. PatchCore with a tenth of its patches takes {p26_card_turns[benchmark-06, as decided]:.2f} times as long as FastFlow; CFlow, whose public code goes through its places in portions, takes {p26_card_ratios[flows]:.2f} times as long here, where all go at once.",
-    "benchmark-09": "PatchCore with the code's 10 % and SPADE with the paper's K = 50. What costs is not that places are looked up one by one, as the text has it: by operations and on a thread it is how many entries each is compared with; on this card that counts less (25 times the entries take PatchCore {p26_card_ratios[entries]:.1f} times as long, ten times the pictures SPADE {p26_card_ratios[k]:.1f}), and PatchCore has a quarter of the flows' calls.",
+    "benchmark-09": "Against CFlow and FastFlow. PatchCore with the code's 10 % and SPADE with the paper's K = 50. What costs is not that places are looked up one by one, as the text has it: by operations and on a thread it is how many entries each is compared with; on this card that counts less (25 times the entries take PatchCore {p26_card_ratios[entries]:.1f} times as long, ten times the pictures SPADE {p26_card_ratios[k]:.1f}), and PatchCore has a quarter of the flows' calls or less.",
     "benchmark-10": "SPADE with the paper's K = 50, a distance in each map, against the code's coreset of 10 %.",
     "benchmark-11": "Asked of maps, as printed: 64 views, sixteen at a time, take {p26_card_ratios[maps]:.1f} times as long as one. Detection alone takes {p26_card_ratios[views]:.1f} times as long, for 64 times the operations, which a card does side by side; on a thread {p26_views:.0f} times.",
 }  # fmt: skip

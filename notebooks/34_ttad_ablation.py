@@ -46,7 +46,7 @@ if scale == "paper":
 # %% [markdown]
 # ## The rows
 #
-# Each row of Table 4 changes one argument. The last three rows are not in it: the **continuous** plan of Equation 5, which the text compares with and the table leaves out; and two other choices of what may move. **BN statistics** takes
+# Each row of Table 4 changes one argument. The last three rows are not in it: the **continuous** plan of Equation 5, which the table leaves out (the two numbers that the text gives for it, and that stand in its printed column, are those of the Hungarian row: see below); and two other choices of what may move. **BN statistics** takes
 # mean and variance of batch norm anew from the shifted pictures, in one pass, without any loss: the classic, free and dumb way to follow a shift. **All parameters** moves the convolutions as well, with the discrete plan. *Discrete* without
 # views is the row to compare those with.
 
@@ -431,7 +431,7 @@ if steps:
     ledger.say("Which piece of TTAD does the work? Mean image AUROC over four corruptions, on solar cells with planted defects, is {p34_means[no adaptation]:.1f} without adapting, {p34_means[discrete]:.1f} with the paper's discrete plan, {p34_means[Hungarian]:.1f} with a one-to-one plan, {p34_means[TTAD]:.1f} with views added, and {p34_means[all parameters]:.1f} with all parameters free to move.", short=True)  # fmt: skip
 
 # %% [markdown]
-# Copies do nothing, by an identity. Views did not pay here, and a one-to-one assignment did better than the discrete plan that is to replace it; moving everything does no better than the best plan. None of this speaks against transport: the best
+# Copies do nothing, by an identity. Views did not pay here, and a one-to-one assignment did better than the discrete plan that is to replace it; moving everything does hardly better than moving the scales and shifts, with the same plan. None of this speaks against transport: the best
 # row is a transport row. It speaks against reading steps of a tenth of a point, at one learning rate for all, as the effect of an idea.
 #
 # ## Exercise

@@ -57,7 +57,7 @@ print(f"shots {shared.SHOTS}, {study.n_seeds(scale)} splits", grid)
 # ## Which FOCT?
 # The text contradicts itself on what a query is scored against. Section 4.3 and Figure 4 say the *calibrated* memory, which holds the query's own picks; Equation 8 prints the semantic one, and then the episodic memory changes no score at all. Table 3 calls CT the variant that uses the current query alone, which means its own picks. So **FOCT** below is scored against the calibrated memory, and judged; *own picks out* is scored against what the stream had left before, and *Eq. 8 as printed* against the semantic memory. The navigator is the cheap one of page 40, $d = \beta \lVert M - Q \rVert^2$: the printed training would take minutes a query.
 #
-# Rivals: PaDiM, PatchCore and FastRecon, with the same features, averaged over 3 × 3 patches (PaDiM: not averaged). RegAD (`otad.methods.RegAD`) has features of its own: before it sees a shot it learns, on the other classes, to lay two pictures of one kind over each other. Here that is the other scenes and the textures, sixteen pictures each, fifteen epochs, once for each class that is left out; at paper scale the other categories of the same data set, all their pictures, fifty epochs. Its transformers turn and scale, as its paper has them for MVTec AD. It learns once, so that its interval holds no luck of training. And it is the only one here that has seen more than the shots: other drawings by the same renderer, and 22 versions of each shot.
+# Rivals: PaDiM, PatchCore and FastRecon, with the same features, averaged over 3 × 3 patches (PaDiM: not averaged). RegAD (`otad.methods.RegAD`) has features of its own: before it sees a shot it learns, on the other classes, to lay two pictures of one kind over each other. Here that is the other scenes and the textures, sixteen pictures each, fifteen epochs, once for each class that is left out; at paper scale the other categories of the same data set, all their pictures, fifty epochs. Its transformers turn and scale, as its paper has them for MVTec AD. It learns once, so that its interval holds no luck of training. And it is the only one here that has learnt from more than the shots before the first query: other drawings by the same renderer, and 22 versions of each shot.
 #
 # ## The run
 
@@ -354,7 +354,7 @@ margins = {
     for r in ("PaDiM", "PatchCore", "RegAD")
 }
 why = (
-    "Of the two only FOCT uses the query in a way that PatchCore does not; FastRecon projects each query alone."
+    "Of the two only FOCT lets earlier queries change its memory; FastRecon reconstructs each query alone."
     + ELSE
 )
 ledger.verdict("foct-16", margins, why=why, **RULE)
@@ -384,7 +384,7 @@ gap = {
 }
 both = pd.concat([gap["image_auroc"], -gap["pixel_auroc"]], axis=1).min(axis=1)
 won = both[both > 0].sort_values(ascending=False)
-why = f"Better than FastRecon in image AUROC and worse in pixel AUROC: {', '.join(won.index)}. Here that is so of {len(mixed)} of {len(apart)} classes."
+why = f"On MVTec AD, better than FastRecon in image AUROC and worse in pixel AUROC: {', '.join(won.index)}. Here that is so of {len(mixed)} of {len(apart)} classes."
 ledger.from_published("foct-20", len(won) > 0, float(both.max()), why)
 
 # %% tags=["hide-input"]
