@@ -95,7 +95,7 @@ def _auroc(rows: list[Row]) -> list[str]:
         "Where a patch of PatchCore hangs over the border of a map, anomalib counts zeros beyond it, ours "
         "averages the places that exist: fewer of them, so that the mean varies more there, and a normal picture may score highest at its "
         "border. The row with our pooling in anomalib says how much of the difference that is. anomalib's CFlow measures probabilities by "
-        "the largest of a batch: with all pictures in one batch the order is that of ours, in batches of eight a score depends on its neighbours.",
+        "the largest of a batch: with all pictures in one batch the order is nearly that of ours, in batches of eight a score depends on its neighbours.",
     ]
 
 
