@@ -169,7 +169,7 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if type(value) in RECORDS:
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {"record": [type(value).__name__, _encode(fields, name, tensors)]}
-    if _method(type(value).__name__) is type(value):  # one that another method keeps
+    if any(_method(kind.__name__) is kind for kind in type(value).__mro__):  # one that another method keeps
         return {"method": _encode(_learnt(value), name, tensors)}
     if isinstance(value, dict) and all(isinstance(key, PLAIN) for key in value):
         return {"dict": [[k, _encode(v, f"{name}.{k}", tensors)] for k, v in value.items()]}

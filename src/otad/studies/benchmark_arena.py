@@ -9,7 +9,7 @@ head on frozen features, or hardly trained. A cell holds its settings as JSON, s
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -44,17 +44,18 @@ Build = Callable[..., Any]  # (scale, seed, **settings) → a method that has no
 class Plan:
     """What is done with a method: the settings that are tried at laptop scale, which was chosen, the least that runs, and a long run.
 
-    chosen : position in `tried`. At paper scale a method has its defaults, which are the paper's.
+    chosen : position in `tried`. At paper scale a method has its defaults, which are the paper's, but for what `paper` says.
     """
 
     tried: tuple[Settings, ...]
     chosen: int
     smoke: Settings
     long: Settings | None = None
+    paper: Settings = field(default_factory=dict)
 
     def settings(self, scale: str) -> Settings:
         """Return what the method is built with where it is judged."""
-        return pick(scale, smoke=self.smoke, laptop=self.tried[self.chosen], paper={})
+        return pick(scale, smoke=self.smoke, laptop=self.tried[self.chosen], paper=self.paper)
 
 
 Builds = Mapping[str, Build]

@@ -10,6 +10,7 @@ from otad.scale import device
 from otad.studies import Cell, Row, Study
 from otad.studies import benchmark_arena as arena
 from otad.studies.benchmark_arena import Plan, lite0
+from otad.studies.benchmark_reconstruction import Smaller as Resized
 
 
 def differnet(scale: str, seed: int, **own: Any) -> DifferNet:
@@ -30,10 +31,11 @@ def fastflow(scale: str, seed: int, **own: Any) -> FastFlow:
     return FastFlow(net, output="energy", seed=seed, **own)
 
 
-def csflow(scale: str, seed: int, **own: Any) -> CSFlow:
-    """Return CS-Flow."""
-    net = efficientnet_b5((32,), device()) if scale == "paper" else lite0(16)
-    return CSFlow(net, seed=seed, **own)
+def csflow(scale: str, seed: int, **own: Any) -> Any:
+    """Return CS-Flow; at paper scale it sees 768 pixels, as in its paper, so that three sizes halve."""
+    if scale == "paper":
+        return Resized(CSFlow(efficientnet_b5((32,), device()), seed=seed), 768)
+    return CSFlow(lite0(16), seed=seed, **own)
 
 
 BUILDS = {"DifferNet": differnet, "CFlow": cflow, "FastFlow": fastflow, "CSFlow": csflow}
@@ -47,6 +49,7 @@ PLANS = {
         ),
         chosen=2,
         smoke={"hidden": 16, "epochs": 1, "views": 2, "test_views": 2},
+        paper={"sizes": (2, 1, 0.5)},  # 448, 224 and 112 pixels as in its paper: AlexNet cannot see 56
     ),
     "CFlow": Plan(
         tuple(

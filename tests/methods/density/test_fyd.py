@@ -64,12 +64,12 @@ def test_without_training_it_is_padim():
 def test_what_is_laid_over_each_other_scatters_less():
     assert float(scatter(images(1).expand(5, -1, -1, -1))) < 1e-9
     train = images(16, most=3)
-    method = FYD(network(), **{**small, "epochs": 40, "lr": 3e-3, "batch_size": 8}, frozen=True).fit(train)
+    method = FYD(network(), **{**small, "epochs": 50}, frozen=True).fit(train)
     with torch.no_grad():
         moved, features, _ = method.network_(train)
         before = method.build_network().eval()(train)
-    assert float(scatter(moved)) < 0.8 * float(scatter(before[0]))
-    assert float(scatter(features)) < 0.9 * float(scatter(before[1]))
+    assert float(scatter(moved)) < 0.2 * float(scatter(before[0]))
+    assert float(scatter(features)) < 0.2 * float(scatter(before[1]))
     assert method.losses_[-1] < method.losses_[0] - 0.1
 
 

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from otad.features.pretrained import Backbone
-from otad.methods import RegAD
+from otad.methods import PaDiM, RegAD
 from otad.methods.density.regad import (
+    Gaussians,
     Registration,
     SpatialTransformer,
     _inverse,
@@ -54,6 +55,29 @@ def test_moving_back_undoes_a_move():
     there = _moved(bump, move)
     assert float((there - bump).abs().max()) > 0.3
     torch.testing.assert_close(_moved(there, _inverse(move)), bump, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("channels", [9, 40])
+def test_gaussians_of_few_pictures_are_those_of_padim(channels):
+    """Fewer pictures than channels, and more; as many places as leave a band half full."""
+    mix = rand(channels, 3, seed=2)
+
+    def backbone(images):
+        return [torch.einsum("dc,nchw->ndhw", mix.to(images), images).square(), images.sin()]
+
+    shots, queries = rand(20, 3, 11, 13), rand(3, 3, 11, 13, seed=1)
+    whole = PaDiM(backbone, None, 0.01, "nearest", None).fit(shots)
+    few = Gaussians(backbone, None, 0.01, "nearest", None).fit(shots)
+    assert few.factor_.shape == (11 * 13, 20, 20)
+    torch.testing.assert_close(few.distances(queries), whole.distances(queries), rtol=2e-3, atol=1e-3)
+    exact = PaDiM(lambda x: backbone(x.double()), None, 0.01, "nearest", None).fit(shots.double())
+    torch.testing.assert_close(
+        few.distances(queries).double(), exact.distances(queries.double()), rtol=1e-4, atol=1e-4
+    )
+    with pytest.raises(ValueError, match="above 0"):
+        Gaussians(backbone, None, 0.0).fit(shots)
+    with pytest.raises(ValueError, match="call fit, or resize"):
+        few.distances(queries[..., 1:])
 
 
 def test_there_are_22_versions_of_each_shot():
