@@ -45,7 +45,7 @@ $(VENV)/.complete: requirements.txt pyproject.toml
 	@echo 'Environment: installing what requirements.txt locks (about 5 GB the first time, torch with its CUDA libraries)'
 	@awk '/^[^ #]/ {mine = /^uv==/} mine' requirements.txt > $(VENV)/uv.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
-	$(VENV)/bin/uv pip sync --quiet --python $(PY) --require-hashes requirements.txt
+	$(VENV)/bin/uv pip sync --quiet --compile-bytecode --python $(PY) --require-hashes requirements.txt
 	$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --editable .
 	@touch $@
 

@@ -57,10 +57,12 @@ class Rules(TorchFunctionMode):
     """Send each call of torch to its rule; `follow` is the rule of most."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if _shapes_only((*args, *kwargs.values())):
+        rule = RULES.get(func, follow)  # half of all calls ask for a shape: they are let through first
+        if kwargs is None or not kwargs:
+            return func(*args) if rule is plain or _shapes_only(args) else rule(func, args, {})
+        if rule is plain or _shapes_only(args) or _shapes_only(kwargs.values()):
             return func(*args, **kwargs)
-        return RULES.get(func, follow)(func, args, kwargs)
+        return rule(func, args, kwargs)
 
 
 # Labels ------------------------------------------------------------------------------------------
@@ -208,10 +210,13 @@ def hook(func: Callable, args: tuple, kwargs: dict) -> Any:
 
 def _shapes_only(values: Iterable[Any]) -> bool:
     """Tell whether a tensor that has a shape and no numbers is among values, or its device, "meta": it is on neither."""
-    return any(
-        v.is_meta if isinstance(v, Tensor) else isinstance(v, str | torch.device) and str(v) == "meta"
-        for v in values
-    )
+    for value in values:  # no generator: this is asked at every call
+        if isinstance(value, Tensor):
+            if value.is_meta:
+                return True
+        elif isinstance(value, NAMES_OF_DEVICES) and str(value) == "meta":
+            return True
+    return False
 
 
 def _gathers(place: Any) -> bool:
@@ -226,7 +231,7 @@ def _where(values: Iterable[Any]) -> int:
     seen = 0
     for value in values:
         if isinstance(value, Tensor):
-            seen |= ON_GPU if on_gpu(value) else ON_CPU
+            seen |= ON_GPU if getattr(value.untyped_storage(), "on_gpu", False) else ON_CPU
         elif isinstance(value, SEQUENCES):
             seen |= _where(value)
     return seen
@@ -269,6 +274,7 @@ def _check_generator(generator: Any, gpu: bool) -> None:
 
 ON_CPU, ON_GPU = 1, 2
 SEQUENCES = (list, tuple)
+NAMES_OF_DEVICES = (str, torch.device)
 IN_PLACE = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift")
 NO_TENSOR = """
     size dim ndimension stride numel nelement element_size storage_offset data_ptr untyped_storage storage is_contiguous

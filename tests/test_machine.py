@@ -1,5 +1,6 @@
 """The machine in words: what it is, and what torch and NumPy make of it."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from otad.machine import commit, machine, model, seconds, torch_peak
 ASK = "import numpy.linalg, torch\nfrom otad.machine import machine\nprint(machine())"
 
 
+@functools.cache
 def _asked(**limits):
     done = subprocess.run(
         [sys.executable, "-c", ASK], env={**os.environ, **limits}, capture_output=True, text=True, check=True

@@ -86,11 +86,13 @@ def test_a_folder_s_name_is_never_given_to_something_else():
 
 
 @pytest.mark.parametrize("page", ["13_results", "54_transport_at_work"])
-def test_a_build_at_paper_scale_without_data_stops_with_the_page_s_message(page, tmp_path, monkeypatch):
+def test_a_build_at_paper_scale_without_data_stops_with_the_page_s_message(
+    page, tmp_path, monkeypatch, plain_kernel
+):
     monkeypatch.setenv(locations.VARIABLE, str(tmp_path))
     # The second cell is papermill's, with the scale.
     with pytest.raises(
         PageError, match=rf"{page}.py, code cell 3 raised ValueError: {tmp_path}/mvtec_\w+ is missing"
     ):
-        execute(page, "paper", tmp_path / "out.ipynb")
+        execute(page, "paper", tmp_path / "out.ipynb", kernel=plain_kernel)
     assert not (tmp_path / "out.ipynb").exists()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 5
@@ -209,6 +209,8 @@ def _detectable(samples: Collection[_Mean], confidence: float) -> float:
     The standard deviations are the measured ones, and the inequalities are taken as independent. (In a claim of closeness it is the
     distance from the nearer edge of the band.)
     """
+    from scipy import optimize  # here, because it takes longer to import than the rest of this module
+
     errors = np.array([x.error for x in samples if x.error > 0])
     if not len(errors):
         return 0.0
