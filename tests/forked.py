@@ -8,6 +8,7 @@ As a program it is the server (`forked.py serve FD`) or what Jupyter takes for t
 waits for the forked kernel and ends as it does; when it is killed, the server kills the kernel; when the server ends, all kernels do.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -33,7 +34,8 @@ PLAIN = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 # As ipykernel sets it before it imports matplotlib; and a parent that ipykernel need not watch, since the server does.
 KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JPY_PARENT_PID": "1"}
 # Variables that may differ between the server and a kernel: nobody reads them while Python starts or a package is imported.
-FREE = ("JPY_", "JUPYTER_", "PYTEST_", "OTAD_", "PWD", "OLDPWD", "SHLVL", "_")
+# (Who imports readline, as pytest does, hands LINES and COLUMNS on to what it spawns, without seeing them itself.)
+FREE = ("JPY_", "JUPYTER_", "PYTEST_", "OTAD_", "PWD", "OLDPWD", "SHLVL", "LINES", "COLUMNS", "_")
 REQUEST = 2**18  # bytes, at most
 
 
@@ -206,3 +208,9 @@ if __name__ == "__main__":
     processes.die_with(int(rest[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which is meant for the parent
     run(serve(socket.socket(fileno=int(where)), rest[1:]))
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(
+        0
+    )  # at once: else Python takes apart all that the server has imported, object by object, and copies it to do so

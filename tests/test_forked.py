@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import psutil
 import pytest
@@ -74,6 +76,12 @@ def test_a_forked_program_is_as_a_started_one_but_for_what_is_imported_already(l
     assert told == plain
     assert told["input"] == "asked"
     assert told["free"] == "x"
+
+
+def test_kernels_of_the_pages_are_forked(light, tmp_path):
+    """Those are asked for by processes that pytest spawns: their environment is not quite its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        assert pool.submit(_tell, light, tmp_path).result()["loaded"] == ["numpy"]
 
 
 def test_what_nobody_seeds_differs_between_two_forks(light, tmp_path):

@@ -12,7 +12,7 @@ from otad import ledger
 from otad.publish import root
 from otad.publish.cells import progress
 
-# A study that costs nothing: two cells, a job each.
+# A study that costs nothing: two cells, both in one job.
 STUDY = """\
 from otad.studies import Study
 
@@ -21,7 +21,7 @@ def compute(cell, scale):
     return [{"x": cell["seed"]}]
 
 
-STUDY = Study("toy", lambda scale: [{"seed": s} for s in (0, 1)], compute, seconds=60.0)
+STUDY = Study("toy", lambda scale: [{"seed": s} for s in (0, 1)], compute, seconds=30.0)
 """
 
 

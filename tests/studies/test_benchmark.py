@@ -13,8 +13,8 @@ from otad.data.packaged import photographs
 from otad.methods import Scores
 from otad.metrics import f1_max
 from otad.studies import benchmark_arena as arena
+from otad.studies import benchmark_flows, names
 from otad.studies import benchmark_results as results
-from otad.studies import names
 from otad.studies.reached import reached
 from otad.studies.runner import rows_of
 
@@ -57,6 +57,21 @@ def test_every_method_is_tried_as_often_and_what_was_chosen_was_tried():
     for plan in results.PLANS.values():
         assert len({json.dumps(tried) for tried in plan.tried}) == arena.TRIES
         assert 0 <= plan.chosen < arena.TRIES
+
+
+def test_at_paper_scale_flows_see_the_sizes_of_their_papers(monkeypatch):
+    """Of pictures of 224 pixels: DifferNet 448, 224 and 112; CS-Flow 768, of which three maps of stride 32 halve."""
+    side = arena.setting("paper")["side"]
+    plans = {name: plan.settings("paper") for name, plan in benchmark_flows.PLANS.items()}
+    assert [side * share for share in plans.pop("DifferNet")["sizes"]] == [448, 224, 112]
+    assert set(map(str, plans.values())) == {"{}"}
+    monkeypatch.setattr(
+        benchmark_flows, "efficientnet_b5", lambda *_: lambda x: [torch.nn.functional.avg_pool2d(x, 32)]
+    )
+    resized = benchmark_flows.BUILDS["CSFlow"]("paper", 0)
+    assert resized.side == 768
+    maps = resized.method.features(resized._resized(torch.rand(1, 3, side, side)))
+    assert [m.shape[-1] for m in maps] == [24, 12, 6]
 
 
 def test_another_choice_leaves_the_code_of_all_cells_as_it_was_and_a_method_counts_only_in_its_own_study():
