@@ -12,7 +12,7 @@ from .forked import PLAIN, kernel_spec, server
 
 # Pages that are executed with and without a GPU, which must not show in what they record: one of each part; "04" has every method.
 TWICE = tuple(page for page in pages() if page[:2] in ("01", "04", "17", "22", "33", "41", "51"))
-# Two pages run beside the tests all the time: threads of a test would wait for each other, spinning. Read when torch is imported.
+# A page runs beside the tests all the time: threads of a test would wait for each other, spinning. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -46,7 +46,8 @@ def plain_kernel(forking, tmp_path, monkeypatch):
 def page_runs(request, tmp_path_factory):
     """Every page at smoke scale on a pretended GPU, and those of TWICE plainly too, for test_notebooks.py: folders by kernel, futures.
 
-    They take longest, so they start before the first test and run beside the others, two at a time. `make book` executes all plainly.
+    They take longest, so they start before the first test and run beside the others, one at a time: two cores have no more room. Whom
+    test_notebooks.py finds still waiting it executes itself. `make book` executes all plainly.
     """
     if not any(item.path.name == "test_notebooks.py" for item in request.session.items):
         yield None
@@ -57,7 +58,7 @@ def page_runs(request, tmp_path_factory):
     commands = {"gpu": COMMAND, "plain": PLAIN}
     folders = {name: tmp_path_factory.mktemp(name) for name in commands}
     kernels = {name: kernel_spec(share, name, command, address) for name, command in commands.items()}
-    with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(1, get_context("spawn")) as pool:
         patch.setenv("JUPYTER_PATH", str(share))
         yield (
             folders,
@@ -65,7 +66,7 @@ def page_runs(request, tmp_path_factory):
                 (name, page): pool.submit(
                     execute, page, "smoke", folders[name] / f"{page}.ipynb", kernel=kernel
                 )
-                for page in pages()
+                for page in reversed(pages())  # who helps begins at the first ones
                 for name, kernel in kernels.items()
                 if name == "gpu" or page in TWICE
             },

@@ -84,12 +84,17 @@ def fork(address: str, command: list[str]) -> int:
     request = {"command": command, "folder": os.getcwd(), "environment": dict(os.environ)}
     with _socket() as connection, contextlib.suppress(OSError):
         connection.connect(address)
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, [signal.SIGINT]
+        )  # the kernel may speak before this line is left
         socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
+        signal.signal(
+            signal.SIGINT, lambda *_: connection.send(b"!")
+        )  # Jupyter interrupts before it ends a kernel
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         if connection.recv(1):
-            signal.signal(
-                signal.SIGINT, lambda *_: connection.send(b"!")
-            )  # Jupyter interrupts before it ends a kernel
             return int(connection.recv(8) or 1)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.execv(command[0], command)
 
 

@@ -150,9 +150,10 @@ def _results(options: argparse.Namespace) -> None:
     for name in options.studies:
         if name not in names():
             raise ValueError(f"{name!r} is no study; the studies are {', '.join(names()) or 'none'}")
-    # At paper scale a cluster gives every cell a GPU; elsewhere what times one needs one here.
-    every = names() if options.scale == "paper" and options.executor != "local" else possible()
-    cells.compute(options.studies or every, options.scale, options.cores, options.executor)
+    asked = options.studies
+    if not asked:  # at paper scale a cluster gives every cell a GPU; elsewhere what times one needs one here
+        asked = names() if options.scale == "paper" and options.executor != "local" else possible()
+    cells.compute(asked, options.scale, options.cores, options.executor)
 
 
 STEPS = {
