@@ -205,7 +205,7 @@ plotting.table(gaps, said, formats="{:.1f}")
 
 # %% tags=["remove-input"]
 ledger.record("p30_severities", chosen)
-# No training, and yet processors differ: a coreset is chosen by distances that nearly tie, and of 450 pairs of pictures seven changed places.
+# No training, and yet processors differ: a coreset is chosen by distances that nearly tie, and of 450 pairs of pictures about seven changed places.
 kept = closest.set_index("corruption").drop(columns="sum of gaps")
 ledger.record("p30_losses", kept.T.to_dict(), tolerance=0.2)
 ledger.say("Matched: noise {p30_severities[gaussian noise]}, blur {p30_severities[defocus blur]}, brightness {p30_severities[brightness]}, contrast {p30_severities[contrast]}. Noise remains too hard: even the mildest costs {p30_losses[gaussian noise][image, lost]:.0f} points of image AUROC, where {p30_losses[gaussian noise][image, printed]:.0f} are printed. Pages 33 and 34 are judged at these severities and show 5 beside.")  # fmt: skip

@@ -10,8 +10,9 @@ from otad.publish.execute import execute
 
 from .forked import PLAIN, kernel_spec, server
 
-# Pages that are executed with and without a GPU, which must not show in what they record: one of each part; "04" has every method.
-TWICE = tuple(page for page in pages() if page[:2] in ("01", "04", "17", "22", "33", "41", "51"))
+# Pages that are executed with and without a GPU, which must not show in what they record: one of each paper and three more, since
+# each takes as long again.
+TWICE = tuple(page for page in pages() if page[:2] in ("01", "04", "13", "22", "33", "41", "51"))
 # A page runs beside the tests all the time: threads of a test would wait for each other, spinning. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -46,8 +47,8 @@ def plain_kernel(forking, tmp_path, monkeypatch):
 def page_runs(request, tmp_path_factory):
     """Every page at smoke scale on a pretended GPU, and those of TWICE plainly too, for test_notebooks.py: folders by kernel, futures.
 
-    They take longest, so they start before the first test and run beside the others, one at a time: two cores have no more room. Whom
-    test_notebooks.py finds still waiting it executes itself. `make book` executes all plainly.
+    They take longest, so they start before the first test and run beside the others, one at a time: two cores have no more room. A page
+    that nobody has begun when its test comes is executed by that test. `make book` executes all plainly.
     """
     if not any(item.path.name == "test_notebooks.py" for item in request.session.items):
         yield None

@@ -82,18 +82,25 @@ def kernel_spec(share: Path, name: str, command: Sequence[str], address: str | N
 def fork(address: str, command: list[str]) -> int:
     """Have the command forked and return its exit status when it has ended; become the command where that cannot be."""
     request = {"command": command, "folder": os.getcwd(), "environment": dict(os.environ)}
-    with _socket() as connection, contextlib.suppress(OSError):
-        connection.connect(address)
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, [signal.SIGINT]
-        )  # the kernel may speak before this line is left
-        socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
-        signal.signal(
-            signal.SIGINT, lambda *_: connection.send(b"!")
-        )  # Jupyter interrupts before it ends a kernel
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-        if connection.recv(1):
-            return int(connection.recv(8) or 1)
+    begun = False
+
+    def interrupted(*_: Any) -> None:  # Jupyter interrupts before it ends a kernel
+        with contextlib.suppress(OSError):
+            connection.send(b"!")
+
+    with _socket() as connection:
+        with contextlib.suppress(OSError):
+            connection.connect(address)
+            # The kernel may be interrupted before the next lines have run.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
+            signal.signal(signal.SIGINT, interrupted)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            begun = bool(connection.recv(1))
+        if begun:
+            with contextlib.suppress(OSError):
+                return int(connection.recv(8) or 1)
+            return 1  # it has ended, but nobody says how
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.execv(command[0], command)
 

@@ -9,9 +9,11 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+import nbformat
 import psutil
 import pytest
 
+from otad.publish.execute import run
 from otad.publish.processes import computing, surroundings
 
 from . import forked
@@ -30,8 +32,8 @@ sys.exit(3)
 """
 WAIT = """
 import os, time
-print(os.getpid(), flush=True)
 try:
+    print(os.getpid(), flush=True)
     time.sleep(600)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -78,10 +80,17 @@ def test_a_forked_program_is_as_a_started_one_but_for_what_is_imported_already(l
     assert told["free"] == "x"
 
 
-def test_kernels_of_the_pages_are_forked(light, tmp_path):
+def _imported(kernel):
+    """What a cell says of itself, in a kernel that is started as those of the pages are."""
+    os.environ.update(computing(1) | surroundings())
+    cell = nbformat.v4.new_code_cell("import sys\nprint('umap' in sys.modules)")
+    return run(nbformat.v4.new_notebook(cells=[cell]), "a page", {}, kernel).cells[-1].outputs[0].text
+
+
+def test_kernels_of_the_pages_are_forked(plain_kernel):
     """Those are asked for by processes that pytest spawns: their environment is not quite its own."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        assert pool.submit(_tell, light, tmp_path).result()["loaded"] == ["numpy"]
+        assert pool.submit(_imported, plain_kernel).result() == "True\n"
 
 
 def test_what_nobody_seeds_differs_between_two_forks(light, tmp_path):

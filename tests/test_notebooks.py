@@ -18,7 +18,7 @@ from otad.publish.records import outputs, read_page
 
 from .conftest import TWICE
 
-pytestmark = pytest.mark.timeout(1800)  # the first test waits for all executions
+pytestmark = pytest.mark.timeout(1800)  # a test may wait for an execution
 WHOLE = ("fca", "pradot", "ttad")  # papers whose part of the book is complete
 NEEDS_MORE = {"ttad-20"}  # claims whose page says why no data at hand can test them
 ALONE = "01_one_dimensional_transport"
@@ -33,7 +33,7 @@ def test_page_runs_at_smoke_scale_without_errors_or_warnings(page_runs, page):
 
 
 def executed(page_runs, page, kernel="gpu"):
-    """The notebook of a page, when its execution has ended well; what nobody has begun is executed here, beside the next one."""
+    """The notebook of a page, when its execution has ended well; one that nobody has begun is executed here."""
     folders, futures = page_runs
     output, future = folders[kernel] / f"{page}.ipynb", futures[kernel, page]
     if not future.cancel():

@@ -195,6 +195,11 @@ def test_files_that_are_not_ours_or_not_whole_are_refused(tmp_path):
     )
     with pytest.raises(ValueError, match="holds a New"):
         load(path)
+    safetensors.save_file(
+        {"x": torch.zeros(2)}, path, {"otad": json.dumps(header | {"format": 2, "method": "RegAD"})}
+    )
+    with pytest.raises(ValueError, match="holds a RegAD of another kind: fit again"):
+        load(path)
 
 
 def test_what_is_no_method_is_refused(tmp_path):

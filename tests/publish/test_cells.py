@@ -12,7 +12,7 @@ from otad import ledger
 from otad.publish import root
 from otad.publish.cells import progress
 
-# A study that costs nothing: two cells, both in one job.
+# A study that costs nothing: three cells, two of them in one job.
 STUDY = """\
 from otad.studies import Study
 
@@ -21,7 +21,7 @@ def compute(cell, scale):
     return [{"x": cell["seed"]}]
 
 
-STUDY = Study("toy", lambda scale: [{"seed": s} for s in (0, 1)], compute, seconds=30.0)
+STUDY = Study("toy", lambda scale: [{"seed": s} for s in (0, 1, 2)], compute, seconds=30.0)
 """
 
 
@@ -46,18 +46,18 @@ def _results(folder):
 
 
 def test_a_part_is_completed_and_nothing_is_computed_twice(repository):
-    assert "has 2 of 2 cells" in _results(repository)
+    assert "has 3 of 3 cells" in _results(repository)
     gathered = repository / "_build" / "results" / "smoke" / "toy.json"
     before = json.loads(gathered.read_text())
     cells = sorted((repository / "_build" / "cells" / "smoke" / "toy").rglob("*.json"))
     kept, lost = cells[0].stat().st_mtime_ns, cells[1]
     lost.unlink()
     shutil.rmtree(gathered.parent)
-    assert "1 of 2 cells are there" in _results(repository)
+    assert "2 of 3 cells are there" in _results(repository)
     assert cells[0].stat().st_mtime_ns == kept
     assert lost.is_file()
     after = json.loads(gathered.read_text())
-    assert after["rows"] == before["rows"] == [{"seed": 0, "x": 0}, {"seed": 1, "x": 1}]
+    assert after["rows"] == before["rows"] == [{"seed": s, "x": s} for s in (0, 1, 2)]
     assert after["missing"] == []
 
 

@@ -59,7 +59,7 @@ def test_every_method_is_tried_as_often_and_what_was_chosen_was_tried():
         assert 0 <= plan.chosen < arena.TRIES
 
 
-def test_at_paper_scale_flows_see_the_sizes_of_their_papers(monkeypatch):
+def test_at_paper_scale_differnet_and_csflow_see_the_sizes_of_their_papers(monkeypatch):
     """Of pictures of 224 pixels: DifferNet 448, 224 and 112; CS-Flow 768, of which three maps of stride 32 halve."""
     side = arena.setting("paper")["side"]
     plans = {name: plan.settings("paper") for name, plan in benchmark_flows.PLANS.items()}

@@ -19,12 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from otad.methods.density.regad import Gaussians
 from otad.methods.memory.foct import Episode
 from otad.transport import Embedding, PairNetwork, Scaled
 
 NAVIGATORS = (PairNetwork, Embedding)  # what FOCT learns
 RECORDS = (Episode, Scaled)  # kept whole, field by field
-FORMAT = 2  # of the JSON; files of a later one are refused
+KEPT = (Gaussians,)  # by a method, without being one
+FORMAT = 3  # of the JSON; files of a later one are refused
+SINCE = {"RegAD": 3}  # earlier files of a method hold something else
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -72,6 +75,10 @@ def load(
     if method is None:
         raise ValueError(
             f"{path} holds a {header['method']}, made by otad {header['otad']}: this version has no such method."
+        )
+    if header["format"] < SINCE.get(str(header["method"]), 1):
+        raise ValueError(
+            f"{path}, made by otad {header['otad']}, holds a {header['method']} of another kind: fit again."
         )
     found = None if backbone is None else identity(backbone)
     if found != header["backbone"]:
@@ -169,7 +176,7 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if type(value) in RECORDS:
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {"record": [type(value).__name__, _encode(fields, name, tensors)]}
-    if any(_method(kind.__name__) is kind for kind in type(value).__mro__):  # one that another method keeps
+    if type(value) in KEPT or _method(type(value).__name__) is type(value):  # one that another method keeps
         return {"method": _encode(_learnt(value), name, tensors)}
     if isinstance(value, dict) and all(isinstance(key, PLAIN) for key in value):
         return {"dict": [[k, _encode(v, f"{name}.{k}", tensors)] for k, v in value.items()]}

@@ -32,9 +32,9 @@ def fastflow(scale: str, seed: int, **own: Any) -> FastFlow:
 
 
 def csflow(scale: str, seed: int, **own: Any) -> Any:
-    """Return CS-Flow; at paper scale it sees 768 pixels, as in its paper, so that three sizes halve."""
+    """Return CS-Flow; at paper scale it sees 768 pixels, as in its paper, enlarged from the arena's: three sizes must halve."""
     if scale == "paper":
-        return Resized(CSFlow(efficientnet_b5((32,), device()), seed=seed), 768)
+        return Resized(CSFlow(efficientnet_b5((32,), device()), seed=seed, **own), 768)
     return CSFlow(lite0(16), seed=seed, **own)
 
 
@@ -49,7 +49,9 @@ PLANS = {
         ),
         chosen=2,
         smoke={"hidden": 16, "epochs": 1, "views": 2, "test_views": 2},
-        paper={"sizes": (2, 1, 0.5)},  # 448, 224 and 112 pixels as in its paper: AlexNet cannot see 56
+        paper={
+            "sizes": (2, 1, 0.5)
+        },  # 448 (enlarged), 224 and 112 pixels, as in its paper: AlexNet cannot see 56
     ),
     "CFlow": Plan(
         tuple(

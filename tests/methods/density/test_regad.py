@@ -74,10 +74,17 @@ def test_gaussians_of_few_pictures_are_those_of_padim(channels):
     torch.testing.assert_close(
         few.distances(queries).double(), exact.distances(queries.double()), rtol=1e-4, atol=1e-4
     )
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match="well above 0"):
         Gaussians(backbone, None, 0.0).fit(shots)
-    with pytest.raises(ValueError, match="call fit, or resize"):
-        few.distances(queries[..., 1:])
+    with pytest.raises(ValueError, match="call fit"):
+        Gaussians(backbone).distances(queries)
+    for wrong, said in (
+        (queries[..., 1:], "resize them"),
+        (255 * queries, "0"),
+        (queries[0], "shape|dimensions"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            few.distances(wrong)
 
 
 def test_there_are_22_versions_of_each_shot():
@@ -150,5 +157,7 @@ def test_bad_input_is_refused():
         method.learn([rand(1, 3, 16, 16)])
     with pytest.raises(ValueError, match="call fit"):
         method.learn([rand(2, 3, 16, 16)]).score(rand(1, 3, 16, 16))
+    with pytest.raises(ValueError, match=r"epsilon 0\.0: expected"):
+        RegAD(tiny(), epsilon=0.0).learn([rand(2, 3, 16, 16)])
     with pytest.raises(ValueError, match="loss is nan"):
         RegAD(tiny(), epochs=3, lr=1e30).learn([rand(4, 3, 16, 16)])
