@@ -10,7 +10,7 @@ from otad.publish.execute import execute
 
 from .forked import PLAIN, kernel_spec, server
 
-# Pages that are executed with and without a GPU, which must not show in what they record: one of each paper and three more, since
+# Pages that are executed with and without a GPU, which must not show in what they record: one of each paper and two more, since
 # each takes as long again.
 TWICE = tuple(page for page in pages() if page[:2] in ("01", "04", "13", "22", "33", "41", "51"))
 # A page runs beside the tests all the time: threads of a test would wait for each other, spinning. Read when torch is imported.

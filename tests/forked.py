@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ PRELOADED = """
 PLAIN = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 # As ipykernel sets it before it imports matplotlib; and a parent that ipykernel need not watch, since the server does.
 KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JPY_PARENT_PID": "1"}
-# Variables that may differ between the server and a kernel: nobody reads them while Python starts or a package is imported.
+# Variables that may differ between the server and a kernel: nothing that is kept of Python's start or of an import depends on them.
 # (Who imports readline, as pytest does, hands LINES and COLUMNS on to what it spawns, without seeing them itself.)
 FREE = ("JPY_", "JUPYTER_", "PYTEST_", "OTAD_", "PWD", "OLDPWD", "SHLVL", "LINES", "COLUMNS", "_")
 REQUEST = 2**18  # bytes, at most
@@ -220,9 +221,9 @@ if __name__ == "__main__":
     processes.die_with(int(rest[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which is meant for the parent
     run(serve(socket.socket(fileno=int(where)), rest[1:]))
+    # Python would now take apart all that the server has imported, object by object, and copy it to do so. What it does before is done.
+    threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(
-        0
-    )  # at once: else Python takes apart all that the server has imported, object by object, and copies it to do so
+    os._exit(0)

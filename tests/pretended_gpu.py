@@ -58,7 +58,7 @@ class Rules(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         rule = RULES.get(func, follow)  # half of all calls ask for a shape: they are let through first
-        if kwargs is None or not kwargs:
+        if not kwargs:
             return func(*args) if rule is plain or _shapes_only(args) else rule(func, args, {})
         if rule is plain or _shapes_only(args) or _shapes_only(kwargs.values()):
             return func(*args, **kwargs)
@@ -231,7 +231,7 @@ def _where(values: Iterable[Any]) -> int:
     seen = 0
     for value in values:
         if isinstance(value, Tensor):
-            seen |= ON_GPU if getattr(value.untyped_storage(), "on_gpu", False) else ON_CPU
+            seen |= ON_GPU if on_gpu(value) else ON_CPU
         elif isinstance(value, SEQUENCES):
             seen |= _where(value)
     return seen

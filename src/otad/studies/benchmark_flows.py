@@ -49,9 +49,8 @@ PLANS = {
         ),
         chosen=2,
         smoke={"hidden": 16, "epochs": 1, "views": 2, "test_views": 2},
-        paper={
-            "sizes": (2, 1, 0.5)
-        },  # 448 (enlarged), 224 and 112 pixels, as in its paper: AlexNet cannot see 56
+        # 448 (enlarged), 224 and 112 pixels, as in its paper: AlexNet cannot see 56.
+        paper={"sizes": (2, 1, 0.5)},
     ),
     "CFlow": Plan(
         tuple(

@@ -74,14 +74,22 @@ def test_gaussians_of_few_pictures_are_those_of_padim(channels):
     torch.testing.assert_close(
         few.distances(queries).double(), exact.distances(queries.double()), rtol=1e-4, atol=1e-4
     )
-    with pytest.raises(ValueError, match="well above 0"):
-        Gaussians(backbone, None, 0.0).fit(shots)
+    before = few.distances(queries)
+    for epsilon, said in (
+        (0.0, r"epsilon is 0.0: expected a number in \(0,inf\)"),
+        (1e-300, "singular: raise it"),
+    ):
+        few.epsilon = epsilon
+        with pytest.raises(ValueError, match=said):
+            few.fit(shots)
+    few.epsilon = 0.01
+    assert torch.equal(few.distances(queries), before)  # what raised has left nothing behind
     with pytest.raises(ValueError, match="call fit"):
         Gaussians(backbone).distances(queries)
     for wrong, said in (
         (queries[..., 1:], "resize them"),
-        (255 * queries, "0"),
-        (queries[0], "shape|dimensions"),
+        (255 * queries, r"\[0,1\]"),
+        (queries[0], "add the batch axis"),
     ):
         with pytest.raises(ValueError, match=said):
             few.distances(wrong)
@@ -157,7 +165,7 @@ def test_bad_input_is_refused():
         method.learn([rand(1, 3, 16, 16)])
     with pytest.raises(ValueError, match="call fit"):
         method.learn([rand(2, 3, 16, 16)]).score(rand(1, 3, 16, 16))
-    with pytest.raises(ValueError, match=r"epsilon 0\.0: expected"):
+    with pytest.raises(ValueError, match=r"epsilon is 0\.0: expected a number"):
         RegAD(tiny(), epsilon=0.0).learn([rand(2, 3, 16, 16)])
     with pytest.raises(ValueError, match="loss is nan"):
         RegAD(tiny(), epochs=3, lr=1e30).learn([rand(4, 3, 16, 16)])

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
@@ -61,15 +61,12 @@ class RegAD:
         """
         for images in categories:
             check_images(images)
-        if (
-            not categories
-            or min(map(len, categories)) < 2
-            or self.epochs < 1
-            or not min(self.lr, self.epsilon) > 0
-        ):
+        check_numbers(self, "[1,inf)", "epochs")
+        check_numbers(self, "(0,inf)", "lr", "epsilon")
+        if not categories or min(map(len, categories)) < 2:
             raise ValueError(
-                f"{len(categories)} categories of {[len(c) for c in categories]} pictures, epochs {self.epochs}, lr {self.lr}, "
-                f"epsilon {self.epsilon}: expected at least one category, two pictures or more in each, and the numbers above 0."
+                f"{len(categories)} categories of {[len(c) for c in categories]} pictures: expected at least one category, and two "
+                "pictures or more in each."
             )
         device = categories[0].device
         self.network_ = self.build_network().to(device).train()
@@ -125,12 +122,18 @@ class Gaussians(PaDiM):
 
     def fit(self, images: Tensor) -> Self:
         """Learn mean and deviations of every place from normal images (N,3,H,W). Raises ValueError for bad ones and epsilon too near 0."""
+        check_numbers(self, "(0,inf)", "epsilon")
         check_images(images)
         with torch.no_grad():
             maps = torch.cat([self._embedded(image) for image in images.split(1)]).flatten(2)
-            self.mean_ = maps.mean(dim=0, dtype=torch.float64).T.to(maps.dtype)
-            self.deviations_ = (maps - self.mean_.T).permute(2, 0, 1).contiguous()
-            self.factor_ = torch.cat([self._factors(band) for band in self.deviations_.split(BAND)])
+            mean = maps.mean(dim=0, dtype=torch.float64).to(maps.dtype)
+            deviations = (maps - mean).permute(2, 0, 1).contiguous()
+            factor = torch.cat([self._factors(band) for band in deviations.split(BAND)])
+        self.mean_, self.deviations_, self.factor_ = (
+            mean.T,
+            deviations,
+            factor,
+        )  # all at once: what raises leaves the old ones
         self.size_ = (images.shape[-2], images.shape[-1])
         return self
 
@@ -138,9 +141,9 @@ class Gaussians(PaDiM):
         inner = centred.double() @ centred.double().mT
         inner.diagonal(dim1=1, dim2=2).add_(max(1, centred.shape[1] - 1) * self.epsilon)
         factor, failed = torch.linalg.cholesky_ex(inner)
-        if not self.epsilon > 0 or bool(failed.any()):
+        if bool(failed.any()):
             raise ValueError(
-                f"epsilon is {self.epsilon}: expected one well above 0, since pictures are fewer than channels."
+                f"epsilon {self.epsilon} leaves matrices of {len(inner[0])} pictures singular: raise it."
             )
         return factor
 
