@@ -187,7 +187,7 @@ def test_what_went_wrong_is_told_with_study_and_cell(study, wrong, tmp_path, mon
 def test_a_cell_is_computed_as_results_are(monkeypatch, capsys):
     toy = Study("toy", lambda scale: [{}], lambda cell, scale: [{"image": cell["seed"] / 2}])
     monkeypatch.setattr(child, "load", lambda name: toy)
-    monkeypatch.setattr(runner, "code", lambda study: "")
+    monkeypatch.setattr(runner, "code", lambda study, scale: "")
     monkeypatch.setattr(child, "learnt_nothing", lambda: None)
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     child.main("toy", '{"seed": 1}', "0")

@@ -150,7 +150,7 @@ def test_a_method_shown_smaller_pictures_answers_in_their_own_size():
         def score(self, images):
             return Scores.of_maps(images.mean(1))
 
-    smaller = results.reconstruction.Smaller(Mean(), 32)
+    smaller = arena.Smaller(Mean(), 32)
     images = torch.zeros(3, 3, 64, 48)
     images[1, :, :32] = 1
     said = smaller.fit(images).score(images)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from otad.scale import SCALES
 from otad.studies import load, names
 from otad.studies.reached import _module, fingerprint, reached
 
@@ -51,6 +52,28 @@ FILES = {
     "shared.py": "from toy.lender import lent\n\nSIZES = 1\nOTHER = 2\n\n\nclass Base:\n    pass\n",
     "lender.py": "import sys\n\nsys.setrecursionlimit(1000)\n\n\ndef lent():\n    pass\n",
     "alien.py": "Z = 1\n",
+    "studies/__init__.py": "",
+    "studies/scaled.py": """
+        from toy import alien, late, plain
+        from otad.scale import pick
+
+        def compute(cell, scale):
+            if scale == "paper":
+                return alien.Z
+            sizes = pick(scale, smoke=1, laptop=2, paper=alien.Z)
+            return net(scale), sizes, late.f() if scale != "laptop" else 3
+
+        def net(scale):
+            if scale == "smoke":
+                alien.Z
+            elif scale == "laptop" and plain.x:
+                return 1
+            else:
+                return 2
+
+        def elsewhere(cell, scale):
+            return compute(cell, "smoke" if scale == "smoke" else "paper")
+    """,
 }
 
 
@@ -130,12 +153,68 @@ def test_a_change_anywhere_on_the_chain_counts(package, file, old, new):
         ("methods/__init__.py", "}", ', "New": "toy.methods.new"}'),
         ("shared.py", "OTHER = 2", "OTHER = 3"),
         ("alien.py", "Z = 1", "Z = 2"),
+        ("study.py", "def _help(cell):", "def _help(cell: int) -> float:"),
+        ("study.py", "    return cells\n", "    pass\n    return cells\n"),
     ],
 )
 def test_comments_docstrings_and_strangers_do_not_count(package, file, old, new):
     before = _print(package)
     _edit(package / file, old, new)
     assert _print(package) == before
+
+
+def test_a_definition_that_moves_to_another_room_is_the_same(package):
+    before = _print(package)
+    (package / "room.py").write_text((package / "lender.py").read_text())
+    _edit(package / "shared.py", "from toy.lender", "from toy.room")
+    assert _print(package) == before
+
+
+def _at(package, scale, name="compute"):
+    fingerprint.cache_clear()
+    _module.cache_clear()
+    return fingerprint("toy.studies.scaled", name, package, scale)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("return alien.Z", "return -alien.Z", {"paper"}),
+        ("smoke=1", "smoke=9", {"smoke"}),
+        ("laptop=2", "laptop=9", {"laptop"}),
+        ("paper=alien.Z", "paper=9", {"paper"}),
+        ("else 3", "else 9", {"laptop"}),
+        ("        alien.Z", "        return 9", {"smoke"}),
+        ("and plain.x", "and not plain.x", {"laptop"}),
+        ("return 1", "return 9", {"laptop"}),
+        ("return 2", "return 9", {"laptop", "paper"}),
+        ("net(scale), sizes", "sizes, net(scale)", {"smoke", "laptop", "paper"}),
+    ],
+)
+def test_what_another_scale_runs_does_not_count(package, old, new, changed):
+    before = {scale: _at(package, scale) for scale in SCALES}
+    _edit(package / "studies" / "scaled.py", old, new)
+    assert {scale for scale in SCALES if _at(package, scale) != before[scale]} == changed
+
+
+def test_only_what_a_scale_runs_is_reached(package):
+    def of(scale):
+        return {
+            f"{m}:{n}".removeprefix("toy.")
+            for m, n in reached("toy.studies.scaled", "compute", package, scale)
+        }
+
+    own = {"studies.scaled:compute", "studies.scaled:net"}
+    assert of("smoke") == own | {"alien:Z", "late:f"}
+    assert of("laptop") == own | {"plain:x"}
+    assert of("") == own | {"alien:Z", "late:f", "plain:x"}
+
+
+def test_who_hands_on_another_scale_counts_whole(package):
+    before = _at(package, "laptop", "elsewhere"), _at(package, "smoke", "elsewhere")
+    _edit(package / "studies" / "scaled.py", "return alien.Z", "return -alien.Z")
+    assert _at(package, "laptop", "elsewhere") != before[0]
+    assert _at(package, "smoke", "elsewhere") == before[1]
 
 
 def test_a_base_class_counts_and_a_module_handed_on_counts_whole(package):
@@ -169,7 +248,7 @@ def test_a_name_that_two_functions_import_stands_for_both(package):
 
 
 def test_the_hash_is_the_same_in_every_version_of_python(package):
-    assert _print(package) == "a1e4190b9ea12768"
+    assert _print(package) == "150d019b0e1fda12"
 
 
 def test_what_is_only_for_a_type_checker_or_a_program_does_not_count(package):

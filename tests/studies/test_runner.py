@@ -41,7 +41,7 @@ def version(monkeypatch):
     """Today's code, and a way to change it."""
     computed.clear()
     now = {"code": "aaaa"}
-    monkeypatch.setattr(runner, "code", lambda study: now["code"])
+    monkeypatch.setattr(runner, "code", lambda study, scale="laptop": now["code"])
     monkeypatch.setattr(runner, "source", lambda: {"commit": "0123", "machine": "one"})
     return now
 
@@ -157,7 +157,7 @@ def test_a_killed_run_redoes_only_what_it_was_at(tmp_path):
         import sys, time
         from pathlib import Path
         from otad.studies import Study, runner
-        runner.code, runner.source = lambda study: "aaaa", dict
+        runner.code, runner.source = lambda study, scale: "aaaa", dict
         def compute(cell, scale):
             with open(r"{tmp_path / "started"}", "a") as file:
                 print(cell["seed"], file=file)

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from otad.data import Dataset
 from otad.data.drawn import scenes
@@ -151,6 +153,30 @@ def pictures(name: str, seed: int, scale: str) -> Dataset:
     return packaged(
         name, side, n_train, n_good, grid["n_each_scene"] if name in scenes.NAMES else n_each, seed
     )
+
+
+@dataclass
+class Smaller:
+    """A method that is shown pictures of another side; its maps are brought back to theirs."""
+
+    method: Any
+    side: int
+
+    def fit(self, images: Tensor) -> Self:
+        """Let the method learn from the resized pictures."""
+        self.method.fit(self._resized(images))
+        self.losses_ = self.method.losses_
+        return self
+
+    def score(self, images: Tensor) -> Scores:
+        """Return what it says of them."""
+        said = self.method.score(self._resized(images))
+        maps = F.interpolate(said.maps[:, None], images.shape[-2:], mode="bilinear")[:, 0]
+        return Scores(maps, said.image_scores)
+
+    def _resized(self, images: Tensor) -> Tensor:
+        size = (self.side, self.side)
+        return F.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
 
 
 @lru_cache(maxsize=4)

@@ -10,7 +10,7 @@ from otad.scale import device
 from otad.studies import Cell, Row, Study
 from otad.studies import benchmark_arena as arena
 from otad.studies.benchmark_arena import Plan, lite0
-from otad.studies.benchmark_reconstruction import Smaller as Resized
+from otad.studies.benchmark_arena import Smaller as Resized
 
 
 def differnet(scale: str, seed: int, **own: Any) -> DifferNet:
@@ -35,7 +35,8 @@ def csflow(scale: str, seed: int, **own: Any) -> Any:
     """Return CS-Flow; at paper scale it sees 768 pixels, as in its paper, enlarged from the arena's: three sizes must halve."""
     if scale == "paper":
         return Resized(CSFlow(efficientnet_b5((32,), device()), seed=seed, **own), 768)
-    return CSFlow(lite0(16), seed=seed, **own)
+    net = lite0(16)
+    return CSFlow(net, seed=seed, **own)
 
 
 BUILDS = {"DifferNet": differnet, "CFlow": cflow, "FastFlow": fastflow, "CSFlow": csflow}

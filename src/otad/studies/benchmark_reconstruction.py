@@ -1,12 +1,10 @@
 """The benchmark, part three: methods that rebuild a picture, or what a network sees in it, and look at what they cannot rebuild."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from otad.data.drawn import textures
@@ -14,11 +12,11 @@ from otad.data.packaged import photographs
 from otad.features.pretrained import wide_resnet50_2
 from otad.features.residual import resnet18
 from otad.features.zoo import vgg19_layers
-from otad.methods import DFR, DRAEM, Glance, ReverseDistillation, Scores
+from otad.methods import DFR, DRAEM, Glance, ReverseDistillation
 from otad.scale import device
 from otad.studies import Cell, Row, Study
 from otad.studies import benchmark_arena as arena
-from otad.studies.benchmark_arena import Plan, lite0, sigma
+from otad.studies.benchmark_arena import Plan, Smaller, lite0, sigma
 
 
 def reverse_distillation(scale: str, seed: int, **own: Any) -> ReverseDistillation:
@@ -56,30 +54,6 @@ def foreign(scale: str) -> Tensor:
     drawn = [textures.render(name, side, [7, i]) for name in ("grid", "wood") for i in range(4)]
     taken = [photographs.load(name, side, 4, 1, 0, seed=7).train for name in ("grass", "gravel")]
     return torch.cat([torch.stack(drawn), *taken])
-
-
-@dataclass
-class Smaller:
-    """A method that is shown pictures of another side; its maps are brought back to theirs."""
-
-    method: Any
-    side: int
-
-    def fit(self, images: Tensor) -> Self:
-        """Let the method learn from the resized pictures."""
-        self.method.fit(self._resized(images))
-        self.losses_ = self.method.losses_
-        return self
-
-    def score(self, images: Tensor) -> Scores:
-        """Return what it says of them."""
-        said = self.method.score(self._resized(images))
-        maps = F.interpolate(said.maps[:, None], images.shape[-2:], mode="bilinear")[:, 0]
-        return Scores(maps, said.image_scores)
-
-    def _resized(self, images: Tensor) -> Tensor:
-        size = (self.side, self.side)
-        return F.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
 
 
 BUILDS = {"Glance": glance, "DRAEM": draem, "DFR": dfr, "R-D": reverse_distillation}

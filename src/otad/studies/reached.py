@@ -14,7 +14,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from otad.scale import SCALES
 from otad.studies.sources import PACKAGE, bound, chains, file_of, looked_up, parents, running, stripped
 
 WHOLE = "*"  # of a module
@@ -23,42 +25,46 @@ Place = tuple[str, str]  # module, name
 
 
 @functools.cache
-def fingerprint(module: str, name: str, package: Path = PACKAGE) -> str:
-    """Return a hash of the code that `name` of `module` runs: of its definition and of all that it reaches.
+def fingerprint(module: str, name: str, package: Path = PACKAGE, scale: str = "") -> str:
+    """Return a hash of the code that `name` of `module` runs: of its definition and of all that it reaches, at one scale or at any.
 
-    Comments, docstrings, layout and the order of definitions do not count. An unknown name raises ValueError.
+    Comments, docstrings, layout, and where and in which order things are defined do not count. An unknown name raises ValueError.
     """
+    found = reached(module, name, package, scale)
+    scaled = [nodes for (where, _), nodes in found.items() if where.startswith(f"{package.name}.studies.")]
+    if scale and any(_names_another(node, scale) for nodes in scaled for node in nodes):
+        found = reached(module, name, package)
     digest = hashlib.sha256()
-    for (where, what), nodes in sorted(reached(module, name, package).items()):
-        digest.update(f"{where} {what}\n{_told(nodes)}\n".encode())
+    for what, told in sorted((what, _told(nodes)) for (_, what), nodes in found.items()):
+        digest.update(f"{what}\n{told}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def _told(part: object) -> str:
-    """Return a syntax tree as text, without what is empty: every version of Python tells the same."""
+    """Return a syntax tree as text, without what is empty or does nothing: every version of Python tells the same."""
     if isinstance(part, list):
-        return f"[{', '.join(map(_told, part))}]"
+        return f"[{', '.join(_told(p) for p in part if not isinstance(p, ast.Pass))}]"
     if not isinstance(part, ast.AST):
         return repr(part)
     fields = (f"{k}={_told(v)}" for k, v in ast.iter_fields(part) if v not in (None, []))
     return f"{type(part).__name__}({', '.join(fields)})"
 
 
-def reached(module: str, name: str, package: Path = PACKAGE) -> dict[Place, list[ast.stmt]]:
-    """Return what `name` of `module` reaches, itself too: module and name of each definition, with its statements."""
-    if name not in _module(module, package).defined:
+def reached(module: str, name: str, package: Path = PACKAGE, scale: str = "") -> dict[Place, list[ast.stmt]]:
+    """Return what `name` of `module` reaches at a scale, or at any, itself too: module and name of each definition, with its statements."""
+    if name not in _module(module, package, scale).defined:
         raise ValueError(f"{module} defines no {name!r}")
     found: dict[Place, list[ast.stmt]] = {}
     todo: list[Place] = [(module, name)]
     while todo:
         place = todo.pop()
-        own = _module(place[0], package)
+        own = _module(place[0], package, scale)
         names = list(own.defined) if place[1] == WHOLE else [place[1], LOOSE]
         todo += [(other, WHOLE) for other in own.listed if place[1] == WHOLE and (other, LOOSE) not in found]
         for what in names:
             if what in own.defined and (place[0], what) not in found:
                 found[place[0], what] = own.defined[what]
-                todo += [p for node in own.defined[what] for p in _named(node, own, package)]
+                todo += [p for node in own.defined[what] for p in _named(node, own, package, scale)]
         todo += [(other, LOOSE) for other in own.imported if (other, LOOSE) not in found]
         found.setdefault((place[0], LOOSE), [])
     return {place: nodes for place, nodes in found.items() if nodes}
@@ -76,11 +82,13 @@ class _Module:
 
 
 @functools.cache
-def _module(name: str, package: Path) -> _Module:
+def _module(name: str, package: Path, scale: str = "") -> _Module:
     path = file_of(name, package)
     if path is None:
         raise ValueError(f"there is no module {name!r} in {package}")
     tree = stripped(path)
+    if scale:
+        tree = _Only(scale).visit(tree)
     defined: dict[str, list[ast.stmt]] = defaultdict(list)
     for node in tree.body:
         if not isinstance(node, ast.Import | ast.ImportFrom) and not _unseen(node):
@@ -113,7 +121,7 @@ def _unseen(node: ast.stmt) -> bool:
     return bool(seen & {"TYPE_CHECKING", "__name__"})
 
 
-def _named(node: ast.stmt, own: _Module, package: Path) -> Iterator[Place]:
+def _named(node: ast.stmt, own: _Module, package: Path, scale: str) -> Iterator[Place]:
     """Yield the places of the package that a statement names."""
     outer = _global(symtable.symtable(ast.unparse(node), own.name, "exec"))
     for first, *rest in chains(list(running(node))):
@@ -122,7 +130,7 @@ def _named(node: ast.stmt, own: _Module, package: Path) -> Iterator[Place]:
         if first in own.defined:
             yield own.name, first
         for full in own.bound.get(first, ()):
-            yield from _resolve([*full.split("."), *rest], package)
+            yield from _resolve([*full.split("."), *rest], package, scale)
 
 
 def _global(table: symtable.SymbolTable) -> set[str]:
@@ -132,13 +140,13 @@ def _global(table: symtable.SymbolTable) -> set[str]:
     return own.union(*map(_global, table.get_children()))
 
 
-def _resolve(parts: list[str], package: Path) -> Iterator[Place]:
+def _resolve(parts: list[str], package: Path, scale: str) -> Iterator[Place]:
     """Yield the place of `package.module.name.attribute…`; a module alone is handed on whole."""
     if parts[0] != package.name:
         return
     k = next(k for k in range(len(parts), 0, -1) if file_of(".".join(parts[:k]), package))
     where, rest = ".".join(parts[:k]), parts[k:]
-    module = _module(where, package)
+    module = _module(where, package, scale)
     if not rest:
         yield where, WHOLE
     elif rest[0] in module.defined:
@@ -146,10 +154,69 @@ def _resolve(parts: list[str], package: Path) -> Iterator[Place]:
     elif rest[0] in module.bound:
         yield where, LOOSE
         for full in module.bound[rest[0]]:
-            yield from _resolve([*full.split("."), *rest[1:]], package)
+            yield from _resolve([*full.split("."), *rest[1:]], package, scale)
     elif found := looked_up(f"{where}.{rest[0]}", package):
         yield where, LOOSE
         for other in found:
-            yield from _resolve([*other.split("."), *rest], package)
+            yield from _resolve([*other.split("."), *rest], package, scale)
     else:
         yield where, WHOLE
+
+
+# One scale ----------------------------------------------------------------------------------------
+
+
+class _Only(ast.NodeTransformer):
+    """Leaves of a syntax tree what runs where the variable `scale` is one of the scales."""
+
+    def __init__(self, scale: str) -> None:
+        self.scale = scale
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        known = self.holds(node.test)
+        if known is None:
+            return self.generic_visit(node)
+        left = node.body if known else node.orelse
+        return [n for part in left for n in _listed(self.visit(part))] or ast.Pass()
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        known = self.holds(node.test)
+        return self.generic_visit(node) if known is None else self.visit(node.body if known else node.orelse)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        known = self.holds(node)
+        return self.generic_visit(node) if known is None else ast.Constant(known)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Leave of `pick(scale, smoke=…, laptop=…, paper=…)` the value of the scale."""
+        named = {k.arg: k.value for k in node.keywords}
+        if not (isinstance(node.func, ast.Name) and node.func.id == "pick" and _is_scale(*node.args)):
+            return self.generic_visit(node)
+        return self.visit(named.get(self.scale, named["laptop"]))
+
+    def holds(self, test: ast.expr) -> bool | None:
+        """Return whether `scale == "paper"`, `scale != "paper"` or several such hold; None for what the scale does not decide."""
+        if isinstance(test, ast.BoolOp):
+            known = {self.holds(value) for value in test.values}
+            decides = isinstance(test.op, ast.Or)
+            return decides if decides in known else None if None in known else not decides
+        if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not _is_scale(test.left):
+            return None
+        asked = test.comparators[0]
+        if not isinstance(asked, ast.Constant) or not isinstance(test.ops[0], ast.Eq | ast.NotEq):
+            return None
+        return (asked.value == self.scale) == isinstance(test.ops[0], ast.Eq)
+
+
+def _listed(left: ast.AST | list[ast.stmt]) -> list[Any]:
+    return left if isinstance(left, list) else [left]
+
+
+def _is_scale(*nodes: ast.expr) -> bool:
+    """Return whether these are the variable `scale`, alone."""
+    return [getattr(node, "id", "") for node in nodes] == ["scale"]
+
+
+def _names_another(node: ast.stmt, scale: str) -> bool:
+    """Return whether a statement holds the name of another scale: a function may be given it for its own."""
+    return any(isinstance(n, ast.Constant) and n.value in SCALES and n.value != scale for n in ast.walk(node))

@@ -27,15 +27,15 @@ class CellError(RuntimeError):
     """Cells raised; the message names each, with its key and error. The others were computed."""
 
 
-def code(study: Study) -> str:
-    """Return the hash of all code that the study's cells run."""
-    return fingerprint(study.compute.__module__, study.compute.__name__)
+def code(study: Study, scale: str = "laptop") -> str:
+    """Return the hash of all code that the study's cells run at a scale."""
+    return fingerprint(study.compute.__module__, study.compute.__name__, scale=scale)
 
 
 def place(study: Study, scale: str, cell: Cell, folder: Path) -> Path:
     """Return where a cell's rows are kept."""
     key = hashlib.sha256(_text(cell).encode()).hexdigest()[:16]
-    return folder / scale / study.name / code(study) / f"{key}.json"
+    return folder / scale / study.name / code(study, scale) / f"{key}.json"
 
 
 def _text(cell: Cell) -> str:
@@ -76,7 +76,7 @@ def compute(study: Study, scale: str, cell: Cell) -> dict[str, Any]:
     start = time.perf_counter()
     rows = rows_of(study, scale, cell)
     cost = {"seconds": round(time.perf_counter() - start, 2), "peak_memory_mb": peak_memory_mb()}
-    return {"cell": cell, "rows": rows, "code": code(study), **cost, "from": source()}
+    return {"cell": cell, "rows": rows, "code": code(study, scale), **cost, "from": source()}
 
 
 def text_of(content: dict[str, Any]) -> str:
@@ -113,7 +113,7 @@ def write(path: Path, content: bytes) -> None:
 
 def known(study: Study, scale: str, folder: Path, gathered: Path) -> dict[str, dict[str, Any]]:
     """Return the finished cells of today's code by key: those with a file, and those that results/<study>.json already holds."""
-    found = {k: c for k, c in kept(scale, gathered).items() if c["code"] == code(study)}
+    found = {k: c for k, c in kept(scale, gathered).items() if c["code"] == code(study, scale)}
     for cell in study.cells(scale):
         path = place(study, scale, cell, folder)
         if path.is_file():

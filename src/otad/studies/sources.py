@@ -61,18 +61,22 @@ def data(path: Path) -> list[Path]:
 
 
 def code(path: Path) -> str:
-    """Return a module's code as Python understands it, without docstrings and the table of what it imports when asked."""
+    """Return a module's code as Python runs it: `stripped`."""
     return ast.dump(stripped(path))
 
 
 def stripped(path: Path) -> ast.Module:
-    """Return a module's syntax tree without docstrings and a package's table of what it imports when asked."""
+    """Return a module's syntax tree without docstrings, types of arguments and a package's table of what it imports when asked."""
     tree = _tree(path)
     if path.name == "__init__.py":
         tree.body = [node for node in tree.body if _table(node) is None]
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()] * (node is not tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
     return tree
 
 
