@@ -149,8 +149,10 @@ pictures, titles, masks = [], [], []
 for name, kind in shown:
     scene = SCENES[name]
     image, mask, twin = (x[:1] for x in scene.damaged[kind])
-    p = learnt[name]
-    rebuilt = [study.rebuild(scene, image, p[a], a, method) for a in alphas]
+    rebuilt = [
+        study.rebuild(scene, image, p, study.faces(scene, p), a, method)
+        for a, p in learnt[name].items()
+    ]
     pictures += [image, *rebuilt, twin]
     titles += [kind, *(f"α = {a:g}" for a in alphas), "undamaged twin"]
     masks += [mask, *[torch.zeros_like(mask)] * (len(alphas) + 1)]

@@ -61,3 +61,19 @@ def test_a_twin_is_the_damaged_picture_outside_its_mask():
     for images, masks, twins in scene.damaged.values():
         outside = ~masks[:, None].expand_as(images)
         assert (images - twins).abs()[outside].mean() < 0.3 * (images - twins).abs()[~outside].mean()
+
+
+def test_prototypes_are_looked_at_in_parts_of_any_size(monkeypatch):
+    """At paper scale 44,000 points have 1.9 billion pairs."""
+    scene = pradot_prototypes.draw("transistor", 410, "smoke")
+    p = pradot_prototypes.learn(scene, "smoke")[0.5]
+    points, places, _ = pradot_prototypes.gathered(scene, "transistor", p)
+    cost = pradot_prototypes.pairwise(points, places, 0.5)
+    assert torch.equal(cost, cost.T)
+    assert not cost.diagonal().any()
+    assert torch.allclose(cost[3:7], pradot_prototypes.pairwise(points, places, 0.5, slice(3, 7)), atol=1e-6)
+    said = pradot_prototypes.neighbours(scene, "transistor", p, 0.5)
+    best = pradot_prototypes.nearest(scene, p)
+    monkeypatch.setattr(pradot_prototypes, "BLOCK", 7 * len(points))
+    assert pradot_prototypes.neighbours(scene, "transistor", p, 0.5) == pytest.approx(said, rel=1e-5)
+    assert torch.equal(pradot_prototypes.nearest(scene, p), best)

@@ -26,6 +26,7 @@ FIRST_SEED = 410  # smaller ones chose the protocol, and 400 is drawn on the pag
 POSITION = {"transistor": ("misplaced", "turned"), "tray": ("swapped",)}
 OTHERS = {"transistor": ("cut_lead", "contamination"), "tray": ("missing", "stain")}
 PARTNERS = 15  # cheapest ones of a point
+BLOCK = 2**26  # numbers of a matrix that is looked at in parts
 
 
 def setting(scale: str) -> dict[str, Any]:
@@ -176,7 +177,8 @@ def glue(parts: Tensor, h: int, w: int) -> Tensor:
 def nearest(scene: Scene, prototypes: Tensor) -> Tensor:
     """Return for each prototype the number of the training patch whose feature has the highest cosine with it: (n·h·w,)."""
     z = F.normalize(embeddings(scene.look(scene.train)), dim=1)
-    return (F.normalize(prototypes.flatten(0, 2), dim=1) @ z.T).argmax(1).cpu()
+    some = F.normalize(prototypes.flatten(0, 2), dim=1).split(max(1, BLOCK // len(z)))
+    return torch.cat([(p @ z.T).argmax(1) for p in some]).cpu()
 
 
 def faces(scene: Scene, prototypes: Tensor) -> Tensor:
@@ -184,16 +186,17 @@ def faces(scene: Scene, prototypes: Tensor) -> Tensor:
     return patches(scene.train, *prototypes.shape[1:3])[nearest(scene, prototypes)]
 
 
-def rebuild(scene: Scene, images: Tensor, p: Tensor, alpha: float, method: PRADOT) -> Tensor:
-    """Replace every patch by the face of the prototype that its feature visits."""
+def rebuild(scene: Scene, images: Tensor, p: Tensor, parts: Tensor, alpha: float, method: PRADOT) -> Tensor:
+    """Replace every patch by the face of the prototype that its feature visits: `parts` are the `faces` of p."""
     _, chosen = method.assign(scene.look(images), p, alpha)
-    return glue(faces(scene, p)[chosen.flatten().cpu()], *p.shape[1:3])
+    return glue(parts[chosen.flatten().cpu()], *p.shape[1:3])
 
 
 def restored(scene: Scene, p: Tensor, alpha: float, method: PRADOT) -> Iterator[Row]:
     """Yield a row a kind: mean absolute differences of pixels, in and out of the mask."""
+    parts = faces(scene, p)
     for kind, (images, masks, twins) in scene.damaged.items():
-        rebuilt, clean = (rebuild(scene, x, p, alpha, method) for x in (images, twins))
+        rebuilt, clean = (rebuild(scene, x, p, parts, alpha, method) for x in (images, twins))
         gap, control = (images - rebuilt).abs().mean(1), (twins - clean).abs().mean(1)
         yield {
             "kind": kind,
@@ -221,20 +224,31 @@ def gathered(scene: Scene, name: str, prototypes: Tensor) -> tuple[Tensor, Tenso
     return points, places, what
 
 
-def pairwise(points: Tensor, places: Tensor, alpha: float) -> Tensor:
-    """Return Equation 1 between all pairs, symmetric with a zero diagonal."""
-    cost = FusedCost(points, places, points, places, alpha)[:]
-    return ((cost + cost.T) / 2).fill_diagonal_(0)
+def pairwise(points: Tensor, places: Tensor, alpha: float, rows: slice = slice(None)) -> Tensor:
+    """Return Equation 1 between some points and all, the same in both directions, 0 between a point and itself: (rows, points)."""
+    some = points[rows], places[rows]
+    cost = FusedCost(*some, points, places, alpha)[:] + FusedCost(points, places, *some, alpha)[:].T
+    return _own(cost / 2, 0.0, rows)
+
+
+def _own(cost: Tensor, value: float, rows: slice) -> Tensor:
+    """Give all pairs of a point and itself a value, in place; rows: which points the rows of `cost` are."""
+    own = torch.arange(cost.shape[1], device=cost.device)
+    cost[own[: len(cost)], own[rows]] = value
+    return cost
 
 
 def neighbours(scene: Scene, name: str, prototypes: Tensor, alpha: float) -> Row:
     """Return statistics of the cheapest partners of every embedding under Eq. 1."""
     points, places, what = gathered(scene, name, prototypes)
-    side = prototypes.shape[1]
-    cost = pairwise(points, places, alpha)
-    price = cost[:, what == 2].amin(1).cpu()
-    cost.fill_diagonal_(torch.inf)
-    partners = cost.topk(PARTNERS, largest=False).indices
+    side, found, paid = prototypes.shape[1], [], []
+    step = max(1, BLOCK // len(points))
+    for start in range(0, len(points), step):
+        rows = slice(start, start + step)
+        cost = pairwise(points, places, alpha, rows)
+        paid.append(cost[:, what == 2].amin(1))
+        found.append(_own(cost, torch.inf, rows).topk(PARTNERS, largest=False).indices)
+    partners, price = torch.cat(found), torch.cat(paid).cpu()
     away = (side * (places[:, None] - places[partners])).norm(dim=-1).mean(1).cpu()
     mates = (what[partners.cpu()] == 2).float().mean(1)
     return {
