@@ -77,3 +77,10 @@ def test_prototypes_are_looked_at_in_parts_of_any_size(monkeypatch):
     monkeypatch.setattr(pradot_prototypes, "BLOCK", 7 * len(points))
     assert pradot_prototypes.neighbours(scene, "transistor", p, 0.5) == pytest.approx(said, rel=1e-5)
     assert torch.equal(pradot_prototypes.nearest(scene, p), best)
+
+
+def test_copies_of_a_picture_are_not_rare_and_still_have_a_mass():
+    maps = torch.rand(1, 3, 2, 2, generator=torch.Generator().manual_seed(0)).repeat(12, 1, 1, 1)
+    rare = pradot_transport.rarity(maps, maps)
+    assert (rare > 0).all()
+    assert (rare < 1e-6).all()

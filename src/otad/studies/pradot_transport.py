@@ -144,11 +144,11 @@ def spread(prototypes: Tensor) -> float:
 
 
 def rarity(maps: Tensor, train: Tensor) -> Tensor:
-    """Return the mean cosine distance of embeddings to the ten nearest of the others: (N·h·w,)."""
+    """Return the mean cosine distance of embeddings to the ten nearest of the others, above 0 even among copies: (N·h·w,)."""
     x, y = (F.normalize(embeddings(f), dim=1) for f in (maps, train))
     nearest = (1 - x @ y.T).topk(11, largest=False).values
     own = 1 if maps is train else 0  # the nearest of all is itself
-    return nearest[:, own : own + 10].mean(1)
+    return nearest[:, own : own + 10].mean(1).clamp(min=torch.finfo(x.dtype).eps)
 
 
 def compute(cell: Cell, scale: str) -> Iterator[Row]:
