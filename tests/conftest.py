@@ -21,6 +21,11 @@ def pytest_addoption(parser):
     parser.addoption("--scale", default="laptop", help="scale of the built book that `-m book` checks")
 
 
+def pytest_collection_modifyitems(items):
+    """Let the tests of the pages come last: pages are executed beside all others until then, and both cores have work to the end."""
+    items.sort(key=lambda item: item.path.name == "test_notebooks.py")
+
+
 @pytest.fixture(scope="session")
 def scale(request):
     return request.config.getoption("--scale")
