@@ -64,7 +64,9 @@ def reached(module: str, name: str, package: Path = PACKAGE, scale: str = "") ->
         for what in names:
             if what in own.defined and (place[0], what) not in found:
                 found[place[0], what] = own.defined[what]
-                todo += [p for node in own.defined[what] for p in _named(node, own, package, scale)]
+                if what not in own.named:
+                    own.named[what] = [p for n in own.defined[what] for p in _named(n, own, package, scale)]
+                todo += own.named[what]
         todo += [(other, LOOSE) for other in own.imported if (other, LOOSE) not in found]
         found.setdefault((place[0], LOOSE), [])
     return {place: nodes for place, nodes in found.items() if nodes}
@@ -72,13 +74,17 @@ def reached(module: str, name: str, package: Path = PACKAGE, scale: str = "") ->
 
 @dataclass(frozen=True)
 class _Module:
-    """A module: its statements by the name that they define or change, what its imports bind, the modules it imports, those of its table."""
+    """A module: its statements by the name that they define or change, what its imports bind, the modules it imports, those of its table.
+
+    named : what the statements of a name name, as soon as somebody has asked; most studies reach the same.
+    """
 
     name: str
     defined: dict[str, list[ast.stmt]]
     bound: dict[str, set[str]]
     imported: list[str]
     listed: list[str]
+    named: dict[str, list[Place]]
 
 
 @functools.cache
@@ -99,7 +105,7 @@ def _module(name: str, package: Path, scale: str = "") -> _Module:
         taken[local].add(full)
     inside = {p for full in set().union(*taken.values()) for p in parents(full) if file_of(p, package)}
     listed = sorted(looked_up(f"{name}.{WHOLE}", package))
-    return _Module(name, dict(defined), dict(taken), sorted(inside | set(parents(name)[:-1])), listed)
+    return _Module(name, dict(defined), dict(taken), sorted(inside | set(parents(name)[:-1])), listed, {})
 
 
 def _defines(node: ast.stmt) -> list[str]:
