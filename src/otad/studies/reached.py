@@ -35,9 +35,15 @@ def fingerprint(module: str, name: str, package: Path = PACKAGE, scale: str = ""
     if scale and any(_names_another(node, scale) for nodes in scaled for node in nodes):
         found = reached(module, name, package)
     digest = hashlib.sha256()
-    for what, told in sorted((what, _told(nodes)) for (_, what), nodes in found.items()):
+    for what, told in sorted((what, _text(*nodes)) for (_, what), nodes in found.items()):
         digest.update(f"{what}\n{told}\n".encode())
     return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _text(*nodes: ast.stmt) -> str:
+    """Return statements as text, made once for all studies."""
+    return _told(list(nodes))
 
 
 def _told(part: object) -> str:
