@@ -1,7 +1,10 @@
+import contextlib
 import os
 import sys
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -31,9 +34,11 @@ def scale(request):
     return request.config.getoption("--scale")
 
 
-@pytest.fixture(scope="session")
-def forking():
-    """A server that forks kernels, where that is possible; elsewhere nothing, and kernels start plainly."""
+# Pages --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _forking():
     if sys.platform != "linux":
         yield None
         return
@@ -41,40 +46,73 @@ def forking():
         yield address
 
 
+@contextlib.contextmanager
+def _executing(address):
+    """Begin to execute every page at smoke scale on a pretended GPU, and those of TWICE plainly too; yields folders by kernel, and futures.
+
+    Pages take longest, so they run beside all tests, two at a time and with a low priority: they take what the tests leave of two cores.
+    A page that nobody has begun when its test comes is executed by that test. `make book` executes all plainly.
+    """
+    from .pretended_gpu import COMMAND  # here, because it takes torch
+
+    commands = {"gpu": COMMAND, "plain": PLAIN}
+    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        folders = {name: Path(place) / name for name in commands}
+        share = Path(place) / "share"
+        kernels = {name: kernel_spec(share, name, command, address) for name, command in commands.items()}
+        patch.setenv("JUPYTER_PATH", str(share))
+        with ProcessPoolExecutor(2, get_context("spawn"), initializer=os.nice, initargs=(10,)) as pool:
+            yield (
+                folders,
+                {
+                    (name, page): pool.submit(
+                        execute, page, "smoke", folders[name] / f"{page}.ipynb", kernel=kernel
+                    )
+                    for page in reversed(pages())  # who helps begins at the first ones
+                    for name, kernel in kernels.items()
+                    if name == "gpu" or page in TWICE
+                },
+            )
+            pool.shutdown(cancel_futures=True)
+
+
+EARLY = pytest.StashKey()
+
+
+def pytest_sessionstart(session):
+    """Where all is tested, pages begin while the tests are still being collected."""
+    config = session.config
+    if config.args_source is config.ArgsSource.TESTPATHS and not (
+        config.option.collectonly or config.option.keyword
+    ):
+        stack = contextlib.ExitStack()
+        config.add_cleanup(stack.close)
+        address = stack.enter_context(_forking())
+        config.stash[EARLY] = address, stack.enter_context(_executing(address))
+
+
+@pytest.fixture(scope="session")
+def forking(pytestconfig):
+    """A server that forks kernels, where that is possible; elsewhere nothing, and kernels start plainly."""
+    if EARLY in pytestconfig.stash:
+        yield pytestconfig.stash[EARLY][0]
+    else:
+        with _forking() as address:
+            yield address
+
+
+@pytest.fixture(scope="session")
+def page_runs(pytestconfig, request):
+    """What executes pages, for test_notebooks.py: see `_executing`."""
+    if EARLY in pytestconfig.stash:
+        yield pytestconfig.stash[EARLY][1]
+    else:
+        with _executing(request.getfixturevalue("forking")) as runs:
+            yield runs
+
+
 @pytest.fixture
 def plain_kernel(forking, tmp_path, monkeypatch):
     """The name of the kernel of `make book`, forked where that is possible."""
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
     return kernel_spec(tmp_path / "share", "plain", PLAIN, forking)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def page_runs(request, tmp_path_factory):
-    """Every page at smoke scale on a pretended GPU, and those of TWICE plainly too, for test_notebooks.py: folders by kernel, futures.
-
-    They take longest, so they start before the first test and run beside the others, one at a time: two cores have no more room. A page
-    that nobody has begun when its test comes is executed by that test. `make book` executes all plainly.
-    """
-    if not any(item.path.name == "test_notebooks.py" for item in request.session.items):
-        yield None
-        return
-    from .pretended_gpu import COMMAND  # here, because it takes torch
-
-    share, address = tmp_path_factory.mktemp("share"), request.getfixturevalue("forking")
-    commands = {"gpu": COMMAND, "plain": PLAIN}
-    folders = {name: tmp_path_factory.mktemp(name) for name in commands}
-    kernels = {name: kernel_spec(share, name, command, address) for name, command in commands.items()}
-    with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        patch.setenv("JUPYTER_PATH", str(share))
-        yield (
-            folders,
-            {
-                (name, page): pool.submit(
-                    execute, page, "smoke", folders[name] / f"{page}.ipynb", kernel=kernel
-                )
-                for page in reversed(pages())  # who helps begins at the first ones
-                for name, kernel in kernels.items()
-                if name == "gpu" or page in TWICE
-            },
-        )
-        pool.shutdown(cancel_futures=True)

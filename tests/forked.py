@@ -82,7 +82,12 @@ def kernel_spec(share: Path, name: str, command: Sequence[str], address: str | N
 
 def fork(address: str, command: list[str]) -> int:
     """Have the command forked and return its exit status when it has ended; become the command where that cannot be."""
-    request = {"command": command, "folder": os.getcwd(), "environment": dict(os.environ)}
+    request = {
+        "command": command,
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+    }
     begun = False
 
     def interrupted(*_: Any) -> None:  # Jupyter interrupts before it ends a kernel
@@ -192,6 +197,7 @@ def become(request: dict[str, Any], files: list[int], selector: Any) -> None:
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    os.setpriority(os.PRIO_PROCESS, 0, max(request["nice"], os.getpriority(os.PRIO_PROCESS, 0)))
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -25,7 +25,7 @@ loaded = sorted({"numpy", "torch"} & set(sys.modules))
 import numpy as np
 told = {"parent": os.getppid(), "folder": os.getcwd(), "arguments": sys.argv, "path": sys.path, "name": __name__}
 told |= {"loaded": loaded, "threads": os.environ["OMP_NUM_THREADS"], "free": os.environ.get("OTAD_X")}
-told |= {"drawn": np.random.rand(), "hash": hash("a"), "backend": os.environ.get("MPLBACKEND")}
+told |= {"drawn": np.random.rand(), "hash": hash("a"), "backend": os.environ.get("MPLBACKEND"), "nice": os.nice(0)}
 print(json.dumps(told | {"input": sys.stdin.read()}))
 print("complains", file=sys.stderr)
 sys.exit(3)
@@ -47,10 +47,11 @@ def light():
         yield address
 
 
-def _start(address, script, text, *arguments, **environment):
+def _start(address, script, text, *arguments, before=(), **environment):
     script.write_text(text)
+    client = [*before, sys.executable, "-IS", forked.__file__, "fork", address]
     return subprocess.Popen(
-        [sys.executable, "-IS", forked.__file__, "fork", address, sys.executable, str(script), *arguments],
+        [*client, sys.executable, str(script), *arguments],
         cwd=script.parent,
         env={**os.environ, **computing(1), **surroundings(), **environment},
         stdin=subprocess.PIPE,
@@ -60,8 +61,8 @@ def _start(address, script, text, *arguments, **environment):
     )
 
 
-def _tell(address, folder, **environment):
-    process = _start(address, folder / "tell.py", TELL, "--option", **environment)
+def _tell(address, folder, **more):
+    process = _start(address, folder / "tell.py", TELL, "--option", **more)
     said, complained = process.communicate("asked", timeout=120)
     assert (process.returncode, complained) == (3, "complains\n")
     return {"client": process.pid, **json.loads(said)}
@@ -78,6 +79,12 @@ def test_a_forked_program_is_as_a_started_one_but_for_what_is_imported_already(l
     assert told == plain
     assert told["input"] == "asked"
     assert told["free"] == "x"
+
+
+def test_a_forked_program_is_as_nice_as_its_client(light, tmp_path):
+    told = _tell(light, tmp_path, before=("nice", "-n", "5"))
+    assert told["loaded"] == ["numpy"]
+    assert told["nice"] == min(os.nice(0) + 5, 19)
 
 
 def _imported(kernel):

@@ -63,7 +63,7 @@ def small_book(tmp_path_factory):
     chapters = "".join(f"  - file: {name}\n" for name in files)
     (folder / "_toc.yml").write_text(f"format: jb-book\nroot: book/welcome\nchapters:\n{chapters}")
     # A page may take a moment, so that it can be killed; and matplotlib complains of a home that it cannot write.
-    code = "import time\n\nimport matplotlib\n\ntime.sleep(1)\nledger.record('{}', 1.5)"
+    code = "import time\n\nimport matplotlib\n\ntime.sleep(0.3)\nledger.record('{}', 1.5)"
     for name in ("10_page", "11_page"):
         (folder / "notebooks" / f"{name}.py").write_text(PAGE.format(code=code.format(name)))
     return folder
