@@ -82,8 +82,11 @@ EARLY = pytest.StashKey()
 def pytest_sessionstart(session):
     """Where all is tested, pages begin while the tests are still being collected."""
     config = session.config
-    if config.args_source is config.ArgsSource.TESTPATHS and not (
-        config.option.collectonly or config.option.keyword
+    some = config.option.collectonly or config.option.keyword or config.option.lf
+    if (
+        config.args_source is config.ArgsSource.TESTPATHS
+        and config.option.markexpr == "not book"
+        and not some
     ):
         stack = contextlib.ExitStack()
         config.add_cleanup(stack.close)

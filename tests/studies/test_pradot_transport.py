@@ -67,13 +67,16 @@ def test_prototypes_are_looked_at_in_parts_of_any_size(monkeypatch):
     """At paper scale 44,000 points have 1.9 billion pairs."""
     scene = pradot_prototypes.draw("transistor", 410, "smoke")
     p = pradot_prototypes.learn(scene, "smoke")[0.5]
-    points, places, _ = pradot_prototypes.gathered(scene, "transistor", p)
+    points, places, what = pradot_prototypes.gathered(scene, "transistor", p)
     cost = pradot_prototypes.pairwise(points, places, 0.5)
     assert torch.equal(cost, cost.T)
     assert not cost.diagonal().any()
-    assert torch.allclose(cost[3:7], pradot_prototypes.pairwise(points, places, 0.5, slice(3, 7)), atol=1e-6)
+    mates = (
+        cost.fill_diagonal_(torch.inf).argsort(1)[:, : pradot_prototypes.PARTNERS] < (what < 2).sum()
+    ).float()
     said = pradot_prototypes.neighbours(scene, "transistor", p, 0.5)
     best = pradot_prototypes.nearest(scene, p)
+    assert 1 - mates.mean(1)[what == 0].mean() == pytest.approx(said["prototypes, normal"], abs=0.01)
     monkeypatch.setattr(pradot_prototypes, "BLOCK", 7 * len(points))
     assert pradot_prototypes.neighbours(scene, "transistor", p, 0.5) == pytest.approx(said, rel=1e-5)
     assert torch.equal(pradot_prototypes.nearest(scene, p), best)

@@ -54,25 +54,68 @@ FILES = {
     "alien.py": "Z = 1\n",
     "studies/__init__.py": "",
     "studies/scaled.py": """
+        from scipy import ndimage
         from toy import alien, late, plain
-        from otad.scale import pick
+        from toy.scale import pick
 
         def compute(cell, scale):
             if scale == "paper":
                 return alien.Z
-            sizes = pick(scale, smoke=1, laptop=2, paper=alien.Z)
-            return net(scale), sizes, late.f() if scale != "laptop" else 3
+            sizes = pick(scale, smoke=1, laptop=2)
+            more = pick(scale, smoke=3, laptop=4, paper=alien.Z)
+            return net(scale), sizes, more, late.f() if scale != "laptop" else 5
 
-        def net(scale):
+        def net(scale, jump=3):
             if scale == "smoke":
                 alien.Z
             elif scale == "laptop" and plain.x:
                 return 1
-            else:
-                return 2
+            elif scale == "paper" or jump == 6:
+                return ndimage.zoom(8)
+            return scale != "smoke"
 
         def elsewhere(cell, scale):
             return compute(cell, "smoke" if scale == "smoke" else "paper")
+
+        def every(cell, scale):
+            return [net(scale) for scale in ("smoke", "laptop")]
+
+        def yields(cell, scale):
+            if scale == "paper":
+                yield 7
+            return 9
+
+        def jumps(cell, scale):
+            return 1 if jump() and scale == "paper" else 2
+
+        def jump(scale=1):
+            return 1 if scale == 3 else 2
+    """,
+    "scale.py": """
+        SCALES = ("smoke", "laptop", "paper")
+
+        def pick(scale, *, smoke, laptop, paper=None):
+            return {"smoke": smoke, "laptop": laptop}[scale]
+    """,
+    "doubles/__init__.py": "",
+    "doubles/one.py": "X = 1\n\n\ndef f():\n    return X\n",
+    "doubles/two.py": "X = 2\n\n\ndef g():\n    return X\n",
+    "doubles/both.py": "from toy.doubles import one, two\n\n\ndef h():\n    return one.f() - two.g()\n",
+    "typed.py": """
+        from dataclasses import dataclass
+        from toy.late import f as checked
+
+        @checked
+        def strict(x: float): return x
+
+        @checked
+        class Strict:
+            def g(self, x: float): return x
+
+        @dataclass
+        class Free:
+            a: int = 1
+            def g(self, x: float): return x
     """,
 }
 
@@ -170,6 +213,60 @@ def test_a_definition_that_moves_to_another_room_is_the_same(package):
     assert _print(package) == before
 
 
+def test_two_of_one_name_keep_apart(package):
+    def both():
+        fingerprint.cache_clear()
+        _module.cache_clear()
+        return fingerprint("toy.doubles.both", "h", package)
+
+    before = both()
+    one, two = (package / "doubles" / f"{name}.py" for name in ("one", "two"))
+    _edit(one, "X = 1", "X = 2")
+    _edit(two, "X = 2", "X = 1")
+    assert both() != before
+    _edit(one, "X = 2", "X = 1")
+    _edit(two, "X = 1", "X = 2")
+    assert both() == before
+    _edit(one, "def f():\n    return X\n", "")  # a move to where the same name means another value
+    two.write_text(two.read_text() + "\n\ndef f():\n    return X\n")
+    _edit(package / "doubles" / "both.py", "one.f() - two.g()", "two.f() - two.g() + one.X * 0")
+    moved = both()
+    _edit(package / "doubles" / "both.py", "two.f() - two.g()", "two.g() - two.f()")
+    assert both() not in (before, moved)
+
+
+def test_what_other_packages_lend_counts_by_its_name(package):
+    before = _at(package, "paper", "net"), _at(package, "smoke", "net")
+    _edit(
+        package / "studies" / "scaled.py", "from scipy import ndimage", "from scipy import signal as ndimage"
+    )
+    assert _at(package, "paper", "net") != before[0]
+    assert _at(package, "smoke", "net") == before[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "counts"),
+    [
+        ("strict", "def strict(x: float)", "def strict(x: int)", True),  # a decorator may read it
+        ("Strict", "def g(self, x: float)", "def g(self, x: int)", True),
+        ("Free", "            def g(self, x: float)", "            def g(self, x: int)", False),
+        ("Free", "a: int", "a: float", True),
+    ],
+)
+def test_types_count_where_a_decorator_may_read_them(package, name, old, new, counts):
+    def typed():
+        fingerprint.cache_clear()
+        _module.cache_clear()
+        return fingerprint("toy.typed", name, package)
+
+    before, file = typed(), package / "typed.py"
+    start, _, rest = (
+        file.read_text().rpartition(old.strip()) if name == "Free" else file.read_text().partition(old)
+    )
+    file.write_text(start + new.strip() + rest)
+    assert (typed() != before) == counts
+
+
 def _at(package, scale, name="compute"):
     fingerprint.cache_clear()
     _module.cache_clear()
@@ -181,13 +278,16 @@ def _at(package, scale, name="compute"):
     [
         ("return alien.Z", "return -alien.Z", {"paper"}),
         ("smoke=1", "smoke=9", {"smoke"}),
-        ("laptop=2", "laptop=9", {"laptop"}),
+        ("laptop=2", "laptop=9", {"laptop", "paper"}),
+        ("laptop=2", "paper=9, laptop=2", {"paper"}),
         ("paper=alien.Z", "paper=9", {"paper"}),
-        ("else 3", "else 9", {"laptop"}),
+        ("else 5", "else 9", {"laptop"}),
         ("        alien.Z", "        return 9", {"smoke"}),
         ("and plain.x", "and not plain.x", {"laptop"}),
-        ("return 1", "return 9", {"laptop"}),
-        ("return 2", "return 9", {"laptop", "paper"}),
+        ("return 1\n    elif", "return 9\n    elif", {"laptop"}),
+        ("zoom(8)", "zoom(9)", {"laptop", "paper"}),
+        ("jump == 6", "jump == 7", {"laptop"}),
+        ('return scale != "smoke"', "return not scale", {"smoke", "laptop", "paper"}),
         ("net(scale), sizes", "sizes, net(scale)", {"smoke", "laptop", "paper"}),
     ],
 )
@@ -199,22 +299,53 @@ def test_what_another_scale_runs_does_not_count(package, old, new, changed):
 
 def test_only_what_a_scale_runs_is_reached(package):
     def of(scale):
-        return {
-            f"{m}:{n}".removeprefix("toy.")
-            for m, n in reached("toy.studies.scaled", "compute", package, scale)
-        }
+        found = reached("toy.studies.scaled", "compute", package, scale)
+        return {f"{m}:{n}".removeprefix("toy.") for m, n in found}
 
-    own = {"studies.scaled:compute", "studies.scaled:net"}
+    own = {"studies.scaled:compute", "studies.scaled:net", "scale:pick"}
     assert of("smoke") == own | {"alien:Z", "late:f"}
     assert of("laptop") == own | {"plain:x"}
     assert of("") == own | {"alien:Z", "late:f", "plain:x"}
 
 
-def test_who_hands_on_another_scale_counts_whole(package):
-    before = _at(package, "laptop", "elsewhere"), _at(package, "smoke", "elsewhere")
+def test_another_rule_of_picking_changes_every_scale(package):
+    before = {scale: _at(package, scale) for scale in SCALES}
+    _edit(package / "scale.py", '"laptop": laptop', '"laptop": smoke')
+    assert not [scale for scale in SCALES if _at(package, scale) == before[scale]]
+
+
+def test_a_new_branch_of_another_scale_is_no_change(package):
+    before = _at(package, "laptop", "jump")
+    _edit(
+        package / "studies" / "scaled.py",
+        "return 1 if scale == 3 else 2",
+        'if scale == "paper":\n        return 5\n    return 1 if scale == 3 else 2',
+    )
+    assert _at(package, "laptop", "jump") == before
+    _edit(package / "studies" / "scaled.py", "scale == 3", "scale == 4")  # no scale of ours
+    assert _at(package, "laptop", "jump") != before
+
+
+@pytest.mark.parametrize("name", ["elsewhere", "every"])
+def test_who_hands_on_another_scale_counts_whole(package, name):
+    before = _at(package, "laptop", name)
+    _edit(package / "studies" / "scaled.py", "zoom(8)", "zoom(9)")
+    _edit(package / "studies" / "scaled.py", "        alien.Z", "        return 9")
+    assert _at(package, "laptop", name) != before
+
+
+def test_who_hands_on_its_own_scale_does_not(package):
+    before = _at(package, "smoke", "elsewhere")
     _edit(package / "studies" / "scaled.py", "return alien.Z", "return -alien.Z")
-    assert _at(package, "laptop", "elsewhere") != before[0]
-    assert _at(package, "smoke", "elsewhere") == before[1]
+    assert _at(package, "smoke", "elsewhere") == before
+
+
+def test_a_branch_counts_that_makes_a_generator_and_a_call_before_the_scale_is_asked(package):
+    before = _at(package, "laptop", "yields"), _at(package, "laptop", "jumps")
+    _edit(package / "studies" / "scaled.py", "yield 7", "return 7")
+    _edit(package / "studies" / "scaled.py", "jump() and", "not jump() and")
+    assert _at(package, "laptop", "yields") != before[0]
+    assert _at(package, "laptop", "jumps") != before[1]
 
 
 def test_a_base_class_counts_and_a_module_handed_on_counts_whole(package):
@@ -248,7 +379,8 @@ def test_a_name_that_two_functions_import_stands_for_both(package):
 
 
 def test_the_hash_is_the_same_in_every_version_of_python(package):
-    assert _print(package) == "150d019b0e1fda12"
+    assert _print(package) == "d0696a7a81297523"
+    assert _at(package, "laptop") == "82247db0d6099a13"
 
 
 def test_what_is_only_for_a_type_checker_or_a_program_does_not_count(package):

@@ -35,7 +35,7 @@ def csflow(scale: str, seed: int, **own: Any) -> Any:
     """Return CS-Flow; at paper scale it sees 768 pixels, as in its paper, enlarged from the arena's: three sizes must halve."""
     if scale == "paper":
         return Resized(CSFlow(efficientnet_b5((32,), device()), seed=seed, **own), 768)
-    net = lite0(16)
+    net = lite0(16)  # in a line of its own: in those words all stored rows were computed
     return CSFlow(net, seed=seed, **own)
 
 

@@ -224,30 +224,22 @@ def gathered(scene: Scene, name: str, prototypes: Tensor) -> tuple[Tensor, Tenso
     return points, places, what
 
 
-def pairwise(points: Tensor, places: Tensor, alpha: float, rows: slice = slice(None)) -> Tensor:
-    """Return Equation 1 between some points and all, the same in both directions, 0 between a point and itself: (rows, points)."""
-    some = points[rows], places[rows]
-    cost = FusedCost(*some, points, places, alpha)[:] + FusedCost(points, places, *some, alpha)[:].T
-    return _own(cost / 2, 0.0, rows)
-
-
-def _own(cost: Tensor, value: float, rows: slice) -> Tensor:
-    """Give all pairs of a point and itself a value, in place; rows: which points the rows of `cost` are."""
-    own = torch.arange(cost.shape[1], device=cost.device)
-    cost[own[: len(cost)], own[rows]] = value
-    return cost
+def pairwise(points: Tensor, places: Tensor, alpha: float) -> Tensor:
+    """Return Equation 1 between all pairs, symmetric with a zero diagonal."""
+    cost = FusedCost(points, places, points, places, alpha)[:]
+    return ((cost + cost.T) / 2).fill_diagonal_(0)
 
 
 def neighbours(scene: Scene, name: str, prototypes: Tensor, alpha: float) -> Row:
     """Return statistics of the cheapest partners of every embedding under Eq. 1."""
     points, places, what = gathered(scene, name, prototypes)
-    side, found, paid = prototypes.shape[1], [], []
-    step = max(1, BLOCK // len(points))
-    for start in range(0, len(points), step):
-        rows = slice(start, start + step)
-        cost = pairwise(points, places, alpha, rows)
+    costs, side = FusedCost(points, places, points, places, alpha), prototypes.shape[1]
+    found, paid = [], []
+    for start in range(0, len(points), step := max(1, BLOCK // len(points))):
+        cost = costs[start : start + step]
         paid.append(cost[:, what == 2].amin(1))
-        found.append(_own(cost, torch.inf, rows).topk(PARTNERS, largest=False).indices)
+        cost.diagonal(start).fill_(torch.inf)  # nobody is a partner of himself
+        found.append(cost.topk(PARTNERS, largest=False).indices)
     partners, price = torch.cat(found), torch.cat(paid).cpu()
     away = (side * (places[:, None] - places[partners])).norm(dim=-1).mean(1).cpu()
     mates = (what[partners.cpu()] == 2).float().mean(1)

@@ -61,23 +61,36 @@ def data(path: Path) -> list[Path]:
 
 
 def code(path: Path) -> str:
-    """Return a module's code as Python runs it: `stripped`."""
+    """Return a module's code as text, without what changes nothing when it runs: `stripped`."""
     return ast.dump(stripped(path))
 
 
 def stripped(path: Path) -> ast.Module:
-    """Return a module's syntax tree without docstrings, types of arguments and a package's table of what it imports when asked."""
+    """Return a module's syntax tree without docstrings, types that nobody reads and a package's table of what it imports when asked."""
     tree = _tree(path)
     if path.name == "__init__.py":
         tree.body = [node for node in tree.body if _table(node) is None]
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()] * (node is not tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
-        if isinstance(node, ast.arg):
-            node.annotation = None
+    _untype(tree)
     return tree
+
+
+def _untype(node: ast.AST) -> None:
+    """Take the types of arguments away, where no decorator may read them: of a function's own, and of the class that it is in."""
+    decorators = getattr(node, "decorator_list", [])
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not decorators:
+        node.returns = None
+        for one in ast.walk(node.args):
+            if isinstance(one, ast.arg):
+                one.annotation = None
+    if isinstance(node, ast.ClassDef) and any(
+        _last(getattr(d, "func", d)) != "dataclass" for d in decorators
+    ):
+        return
+    for child in ast.iter_child_nodes(node):
+        _untype(child)
 
 
 def table(path: Path) -> dict[str, str]:
