@@ -80,6 +80,15 @@ FILES = {
         def every(cell, scale):
             return [net(scale) for scale in ("smoke", "laptop")]
 
+        class Kept:
+            scale: str
+
+            def fit(self):
+                return net(self.scale)
+
+        def keeps(cell, scale):
+            return Kept(scale)
+
         def yields(cell, scale):
             if scale == "paper":
                 yield 7
@@ -324,6 +333,14 @@ def test_a_new_branch_of_another_scale_is_no_change(package):
     assert _at(package, "laptop", "jump") == before
     _edit(package / "studies" / "scaled.py", "scale == 3", "scale == 4")  # no scale of ours
     assert _at(package, "laptop", "jump") != before
+
+
+def test_who_keeps_its_scale_hands_on_no_other(package):
+    before = _at(package, "smoke", "keeps")
+    _edit(package / "studies" / "scaled.py", "zoom(8)", "zoom(9)")
+    assert _at(package, "smoke", "keeps") == before
+    _edit(package / "studies" / "scaled.py", "scale: str", 'scale: str = "paper"')
+    assert _at(package, "smoke", "keeps") != before
 
 
 @pytest.mark.parametrize("name", ["elsewhere", "every"])

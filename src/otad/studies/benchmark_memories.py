@@ -6,6 +6,7 @@ from typing import Any
 from otad.features.pretrained import wide_resnet50_2
 from otad.features.residual import resnet18, resnet152
 from otad.methods import FYD, PANDA, SPADE, PaDiM, PatchCore
+from otad.methods.density.padim import Banded
 from otad.scale import device
 from otad.studies import Cell, Row, Study
 from otad.studies import benchmark_arena as arena
@@ -15,8 +16,12 @@ from otad.studies.benchmark_arena import Plan, lite0, sigma
 def padim(scale: str, seed: int, **own: Any) -> PaDiM:
     """Return PaDiM: its memory and its time are those of a Gaussian a place, so a laptop's begins at stride 8."""
     paper = {"dimension": 550}
-    net = wide_resnet50_2((4, 8, 16), device()) if scale == "paper" else lite0(*own.pop("strides"))
-    return PaDiM(net, sigma=sigma(scale), seed=seed, **(paper if scale == "paper" else own))
+    if scale == "paper":
+        return Banded(
+            wide_resnet50_2((4, 8, 16), device()), sigma=sigma(scale), seed=seed, dimension=paper["dimension"]
+        )
+    net = lite0(*own.pop("strides"))
+    return PaDiM(net, sigma=sigma(scale), seed=seed, **own)
 
 
 def patchcore(scale: str, seed: int, **own: Any) -> PatchCore:

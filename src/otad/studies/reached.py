@@ -280,8 +280,10 @@ def _is_scale(*nodes: ast.expr) -> bool:
 
 def _hands_on(node: ast.stmt, scale: str) -> bool:
     """Return whether a statement may give a function another scale for its own: it names one, or all, or calls something else `scale`."""
+    fields = [n.target for n in ast.walk(node) if isinstance(n, ast.AnnAssign) and n.value is None]
     return any(
         (isinstance(n, ast.Constant) and n.value in SCALES and n.value != scale)
         or (isinstance(n, ast.Name) and n.id == ("scale" if isinstance(n.ctx, ast.Store) else "SCALES"))
         for n in ast.walk(node)
+        if n not in fields
     )

@@ -6,6 +6,7 @@ import torch
 from scipy.spatial.distance import mahalanobis
 
 from otad.methods import PaDiM
+from otad.methods.density.padim import Banded
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "padim.npz"
 
@@ -104,3 +105,36 @@ def test_bad_input_is_refused():
         PaDiM(given(maps), dimension=None, epsilon=0.0).fit(indices(5))
     with pytest.raises(ValueError, match="fitted to"):
         PaDiM(given(maps)).fit(indices(5)).score(indices(5, (24, 16)))
+
+
+@pytest.mark.parametrize(("n", "band"), [(1, 1), (2, 5), (9, 64), (40, 7)])
+def test_bands_of_places_give_the_same(n, band):
+    maps = rand(60, 6, 4, 5, seed=3)
+    images = indices(60)
+    whole = PaDiM(given(maps), dimension=4, sigma=2.0).fit(images[:n])
+    parts = Banded(given(maps), dimension=4, sigma=2.0, band=band).fit(images[:n])
+    for name in ("mean_", "factor_", "channels_"):
+        torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=1e-6, atol=1e-7)
+    assert parts.size_ == whole.size_
+    torch.testing.assert_close(
+        parts.score(images[n:]).maps, whole.score(images[n:]).maps, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_bands_refuse_what_the_whole_refuses_and_leave_what_was_learnt():
+    maps = rand(8, 3, 2, 2, seed=4)
+    method = Banded(given(maps), dimension=None, band=3).fit(indices(8))
+    before = method.factor_.clone()
+    method.epsilon = 0.0
+    with pytest.raises(ValueError, match="are singular with epsilon"):
+        method.fit(indices(2))
+    assert torch.equal(method.factor_, before)
+    for own, said in (
+        ({"band": 0}, "band is 0"),
+        ({"dimension": 0}, "dimension is 0"),
+        ({"epsilon": -1.0}, "epsilon is -1"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Banded(given(maps), **own).fit(indices(8))
+    with pytest.raises(ValueError, match="call fit"):
+        Banded(given(maps)).score(indices(2))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otad.checks import checked
+from otad.checks import check_numbers, checked
 from otad.features import check_images, check_maps, feature_maps
 from otad.methods import Scores
 from otad.methods.maps import smooth
@@ -116,3 +116,37 @@ class PaDiM:
             :, 0
         ]
         return Scores.of_maps(large if self.sigma is None else smooth(large, self.sigma))
+
+
+@checked
+@dataclass
+class Banded(PaDiM):
+    """PaDiM of many places and channels: the same Gaussians, made one band of places after the other.
+
+    At 56 × 56 places, 550 channels and 200 pictures the factors are 3.8 GB, the features 1.4; all places at once would take 20 GB.
+
+    band : places whose covariances are in memory together, in double precision.
+    """
+
+    band: int = 64
+
+    def fit(self, images: Tensor) -> Self:
+        """Learn as PaDiM does. Memory 4 h w d (d + N) bytes. Raises ValueError where PaDiM does, and for a band below 1."""
+        check_numbers(self, "[1,inf)", "band", "dimension")
+        check_numbers(self, "[0,inf)", "epsilon")
+        check_images(images)
+        with torch.no_grad():
+            channels = self._chosen(self._embedded(images[:1]).shape[1]).to(images.device)
+            some = [self._embedded(image)[:, channels].flatten(2) for image in images.split(1)]
+            features = torch.cat(some).permute(2, 0, 1)  # (places, N, d)
+            factor = features.new_empty(len(features), len(channels), len(channels))
+            for points, found in zip(features.split(self.band), factor.split(self.band), strict=True):
+                centred = points.double()
+                found.copy_(self._factors(centred - centred.mean(dim=1, keepdim=True)))
+            self.mean_ = features.mean(dim=1, dtype=torch.float64).to(images.dtype)
+        self.factor_, self.channels_, self.size_ = factor, channels, (images.shape[-2], images.shape[-1])
+        return self
+
+    def distances(self, images: Tensor) -> Tensor:
+        """Return the Mahalanobis distance of every place, (N,h,w), sixteen pictures at a time."""
+        return torch.cat([super(Banded, self).distances(some) for some in images.split(16)])
