@@ -294,6 +294,8 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     elif cell["what"] == "few":
         for n in setting(scale)["shots"] if cell["method"] in FEW[1:] else (0,):
             _, said, took = judged(cell, scale, data.train[:n], data.test)
+            if scale == "paper":
+                del _  # gigabytes of Gaussians, before the next ones are made
             yield {"n": n} | by_group(data, said) | took
     else:
         method, said, took = judged(cell, scale, data.train, data.test)
