@@ -82,7 +82,7 @@ EARLY = pytest.StashKey()
 def pytest_sessionstart(session):
     """Where all is tested, pages begin while the tests are still being collected."""
     config = session.config
-    some = config.option.collectonly or config.option.keyword or config.option.lf
+    some = config.option.collectonly or config.option.keyword or getattr(config.option, "lf", False)
     if (
         config.args_source is config.ArgsSource.TESTPATHS
         and config.option.markexpr == "not book"

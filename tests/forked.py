@@ -36,7 +36,9 @@ PLAIN = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 KERNELS = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JPY_PARENT_PID": "1"}
 # Variables that may differ between the server and a kernel: nothing that is kept of Python's start or of an import depends on them.
 # (Who imports readline, as pytest does, hands LINES and COLUMNS on to what it spawns, without seeing them itself.)
+# (scikit-learn and torch set the last three when they are imported, as the server has.)
 FREE = ("JPY_", "JUPYTER_", "PYTEST_", "OTAD_", "PWD", "OLDPWD", "SHLVL", "LINES", "COLUMNS", "_")
+FREE += ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR")
 REQUEST = 2**18  # bytes, at most
 
 
