@@ -53,7 +53,7 @@ SHARES = (0.25, 0.5, 0.75)  # of the missing labels, mended
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10)
+    return pick(scale, smoke=2, laptop=20)
 
 
 def classes(scale: str) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def best_of(found: Any) -> dict[str, Strides]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10, paper=PARTS)
+    return pick(scale, smoke=2, laptop=20, paper=PARTS)
 
 
 def cells(scale: str) -> list[Cell]:

@@ -108,7 +108,7 @@ def two(scale: str) -> tuple[str, ...]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=5)
+    return pick(scale, smoke=2, laptop=20)
 
 
 def cells(scale: str) -> list[Cell]:

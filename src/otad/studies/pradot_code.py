@@ -55,7 +55,7 @@ def classes(scale: str) -> tuple[str, ...]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10, paper=5)
+    return pick(scale, smoke=2, laptop=20, paper=5)
 
 
 def cells(scale: str) -> list[Cell]:

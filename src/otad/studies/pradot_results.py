@@ -81,7 +81,7 @@ def rule(scale: str) -> dict[str, Any]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=5, paper=PARTS)
+    return pick(scale, smoke=2, laptop=20, paper=PARTS)
 
 
 def cells(scale: str) -> list[Cell]:

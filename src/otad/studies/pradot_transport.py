@@ -39,7 +39,7 @@ def setting(scale: str) -> dict[str, Any]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10)
+    return pick(scale, smoke=2, laptop=20)
 
 
 def cells(scale: str) -> list[Cell]:

@@ -48,7 +48,7 @@ def setting(scale: str) -> dict[str, Any]:
     n_good, n_each = pick(scale, smoke=(2, 1), laptop=(15, 5))
     memory = {
         "n_memory": pick(scale, smoke=60, laptop=500, paper=2090),
-        "epochs": pick(scale, smoke=1, laptop=3, paper=10),
+        "epochs": pick(scale, smoke=1, laptop=10, paper=10),
         "frozen": pick(scale, smoke=4, laptop=4, paper=0),
         "lr": 0.003,
     }
@@ -79,7 +79,7 @@ def further(scale: str) -> tuple[str, ...]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=5)
+    return pick(scale, smoke=2, laptop=20)
 
 
 def cells(scale: str) -> list[Cell]:
