@@ -15,14 +15,27 @@ def rand(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_public_code_gives_the_same():
+def regression(w, q, s, mean, lam):
+    """‖Q − WS‖² + λ‖WS − μ‖², what FastRecon minimises over W."""
+    return float((q - w @ s).square().sum() + lam * (w @ s - mean).square().sum())
+
+
+def test_where_the_printed_inverse_does_not_exist_ours_is_the_minimum_and_public_codes_is_not():
     with np.load(GOLDEN) as file:
-        g = {name: torch.from_numpy(file[name]) for name in file if not name.startswith(("regad", "uniad"))}
-    # Nine entries of seven channels span everything: the printed inverse is that of a singular matrix, and what is left is the second identity.
-    found = reconstruct(g["query"].double(), g["support"].double(), g["mean"].double(), float(g["lam"]))
-    assert found.shape == g["fastrecon_reconstruction"].shape
-    left = torch.linalg.vector_norm(g["query"] - g["fastrecon_reconstruction"], dim=1)
-    torch.testing.assert_close(left.float(), g["fastrecon_patch_scores"].float(), rtol=1e-4, atol=1e-5)
+        q, s, mean, theirs, scores = (
+            torch.from_numpy(file[name]).double()
+            for name in ("query", "support", "mean", "fastrecon_reconstruction", "fastrecon_patch_scores")
+        )
+        lam = float(file["lam"])
+    # Nine entries of seven channels: S Sᵀ has no inverse, and what public code gives is an inverse of rounding errors.
+    assert int(torch.linalg.matrix_rank(s @ s.T)) < len(s)
+    ours = reconstruct(q, s, mean, lam)
+    torch.testing.assert_close(ours, (q + lam * mean) / (1 + lam))  # they span everything
+    weights = ours @ torch.linalg.pinv(s), theirs @ torch.linalg.pinv(s)
+    least, public = (regression(w, q, s, mean, lam) for w in weights)
+    torch.testing.assert_close(weights[1] @ s, theirs)  # theirs is a reconstruction, but not the best one
+    assert least < 0.6 * public
+    torch.testing.assert_close(torch.linalg.vector_norm(q - theirs, dim=1), scores, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.7, 2.0])
@@ -30,9 +43,9 @@ def test_it_is_the_printed_regression_where_that_exists(lam):
     q, s, mean = rand(20, 7), rand(4, 7, seed=1), rand(20, 7, seed=2)
     w = (q @ s.T + lam * mean @ s.T) @ torch.linalg.inv((1 + lam) * s @ s.T)
     torch.testing.assert_close(reconstruct(q, s, mean, lam), w @ s)
-    # The minimum of ‖Q − WS‖² + λ‖WS − μ‖²: no step in W lowers it.
-    loss = lambda w: (q - w @ s).square().sum() + lam * (w @ s - mean).square().sum()  # noqa: E731
-    assert float(loss(w)) < min(float(loss(w + 1e-3 * rand(20, 4, seed=k))) for k in range(3, 8))
+    # The minimum: no step in W lowers it.
+    least = regression(w, q, s, mean, lam)
+    assert least < min(regression(w + 1e-3 * rand(20, 4, seed=k), q, s, mean, lam) for k in range(3, 8))
 
 
 def test_it_is_a_projection():

@@ -217,6 +217,17 @@ def test_the_authors_choices_are_arguments():
     assert bool(scores.maps.isfinite().all())
 
 
+@pytest.mark.parametrize("name", AUTHORS_CODE)
+def test_each_of_the_authors_choices_changes_the_scores(name):
+    # Steps as large as the weights let Adam and AdamW differ; a small capacity is reached by the second query.
+    common = {"navigator": cheap, "steps": 3, "lr": 0.1, "memory": "after", "capacity": 60}
+    value = 0.05 if name == "lr" else AUTHORS_CODE[name]
+    if name == "memory":
+        common["memory"] = "semantic"
+    text, code = (FOCT(net, **(common | own)).fit(SHOTS, MASKS).score(QUERIES) for own in ({}, {name: value}))
+    assert not torch.equal(text.maps, code.maps)
+
+
 def test_defaults_are_those_of_the_paper():
     method = FOCT(net)
     assert (method.alpha, method.beta, method.k_foreground, method.k_background) == (0.1, 0.075, 10, 40)
