@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from otad.judgement import holm, judge, ranks, t_interval
+from otad.judgement import holm, judge, needed, ranks, t_interval
 
 FIVE = np.array([0.5, 0.6, 0.4, 0.5, 0.6])
 
@@ -129,6 +129,36 @@ def test_a_far_more_certain_inequality_costs_no_power(n):
 
 
 RUNS, N = 500, 5
+
+
+@pytest.mark.parametrize(
+    ("signs", "shift", "rule", "expected"),
+    [
+        ((1,), 0.0, {}, "holds"),
+        ((1, -1), 0.0, {}, "fails"),
+        ((1,), -0.383, {"smallest_effect": 0.6}, "negligible"),
+    ],
+)
+def test_so_many_seeds_decide_an_inconclusive_claim_in_four_runs_of_five(signs, shift, rule, expected):
+    x = np.array([0.9, -0.4, 1.1, 0.2, -0.3, 0.8]) + shift
+    claim = {f"{s:+d}": s * x for s in signs}
+    assert judge(claim, **rule).word == "inconclusive"
+    n, word = needed(claim, **rule)
+    assert word == expected
+    noise = x.std(ddof=1) * np.random.default_rng(0).standard_normal((1500, len(signs), n))
+    again = [
+        {s: m + e for s, m, e in zip(claim, np.array(signs) * x.mean(), one, strict=True)} for one in noise
+    ]
+    assert np.mean([judge(one, **rule).word == word for one in again]) == pytest.approx(0.8, abs=0.035)
+
+
+def test_no_number_of_seeds_decides_what_is_nothing():
+    x = np.array([0.9, -0.4, 1.1, 0.2, -0.3, 0.8])
+    assert needed({"a": x - x.mean()}) is None
+    assert needed({"a": x - x.mean() + 0.01}) is None
+    assert needed({"a": 10 + x}, band=(9.5, 12.5))[1] == "holds"
+    assert needed({"a": 10 + x}, band=(10.9, 12.5))[1] == "fails"
+    assert needed({"a": np.ones(3)}) == (5, "holds")  # what never varies needs the least that the rule allows
 
 
 def _words(truth, k, rho, seed, smallest_effect=None):

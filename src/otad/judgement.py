@@ -10,7 +10,8 @@ from scipy import special
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 5
-POWER = 0.8  # of `detectable`
+POWER = 0.8  # of `detectable` and `needed`
+MOST_SEEDS = 1000  # that anybody would draw
 CERTAIN = (
     40.0  # standard errors: beyond these a t-test finds a margin always, and the non-central t is not needed
 )
@@ -89,6 +90,45 @@ def judge(
         n_hold=sum(e.p_for < level for e in each.values()),
         n_reversed=sum(p < level for p in against),
     )
+
+
+def needed(
+    margins: Mapping[str, Sequence[float]],
+    smallest_effect: float | None = None,
+    band: tuple[float, float] | None = None,
+    confidence: float = CONFIDENCE,
+) -> tuple[int, str] | None:
+    """Return how many seeds would decide a claim with 80 % power were the measured margins the true ones, and the word they would give.
+
+    Arguments as in `judge`. More seeds than there are; None if not even MOST_SEEDS would decide it. The inequalities are taken as
+    independent, and of Holm's adjustment the first step alone, which decides whether any fails.
+    """
+    samples = _samples(margins, smallest_effect, band).values()
+    n = next(iter(samples)).degrees + 1
+    mean = np.array([x.mean for x in samples])
+    spread = np.array([max(x.error * math.sqrt(n), 1e-300) for x in samples])
+    seeds = np.arange(max(n + 1, MIN_SEEDS), MOST_SEEDS + 1)[:, None]
+    level, (low, high) = (1 - confidence) / 2, band or (0.0, math.inf)
+
+    def found(gaps: np.ndarray, level: float) -> np.ndarray:
+        """Return the power of a one-sided t-test for each gap, a row a number of seeds."""
+        shift = np.clip(np.clip(gaps / spread, -CERTAIN, CERTAIN) * np.sqrt(seeds), -CERTAIN, CERTAIN)
+        missed = special.nctdtr(seeds - 1, shift, special.stdtrit(seeds - 1, 1 - level))
+        return 1 - np.where(np.isnan(missed), shift < 0, missed)  # far out it underflows to NaN
+
+    def within(low: float, high: float) -> np.ndarray:
+        both = found(mean - low, level) + found(high - mean, level) - 1
+        return np.maximum(both, 0).prod(1)
+
+    outside = found(np.maximum(low - mean, mean - high), level / len(mean))
+    power = {"holds": within(low, high), "fails": 1 - (1 - outside).prod(1)}
+    if smallest_effect is not None:
+        power["negligible"] = within(-smallest_effect, smallest_effect)
+    first = {word: int((p >= POWER).argmax()) for word, p in power.items() if (p >= POWER).any()}
+    if not first:
+        return None
+    word = min(first, key=lambda name: first[name])
+    return int(seeds[first[word], 0]), word
 
 
 def t_interval(

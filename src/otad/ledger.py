@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from otad.display import emit
-from otad.judgement import CONFIDENCE, Judgement, holm, judge, t_interval
+from otad.judgement import CONFIDENCE, MOST_SEEDS, Judgement, holm, judge, needed, t_interval
 
 __all__ = [
     "CONFIDENCE",
@@ -472,6 +472,8 @@ def verdict(
         told = f" ({unit})" if unit else ""
         notes.append(f"Smallest effect that would matter{told}: {smallest_effect:g}, {effect_reason}.")
     effect = _effect(found, unit, smallest_effect, band)
+    if found.word == "inconclusive":
+        effect += _to_decide(needed(margins, smallest_effect, band))
     _judged(
         claim_id, found.word, "margins", effect, evidence, " ".join(filter(None, notes)), resampling, reading
     )
@@ -500,6 +502,16 @@ def _effect(
     if found.word == "fails" and smallest_effect is not None and -smallest_effect < worst.mean:
         said += "; the reversal is smaller than the smallest effect that would matter"
     return said
+
+
+def _to_decide(enough: tuple[int, str] | None) -> str:
+    """Return what would decide an inconclusive claim, as the end of a sentence."""
+    said = "; were the measured margins the true ones, "
+    if enough is None:
+        return said + f"not even {MOST_SEEDS:,} seeds would decide it: other data might"
+    n, word = enough
+    spelt = {"holds": "holds", "fails": "fails here", "negligible": "is negligible"}[word]
+    return said + f"about {n} seeds would find that it {spelt}"
 
 
 def proof(claim_id: str, worst_error: float, tolerance: float, why: str = "", refutes: bool = False) -> None:
