@@ -1,3 +1,4 @@
+import hashlib
 import sys
 from types import SimpleNamespace
 
@@ -119,21 +120,32 @@ def test_sam_of_the_library_runs_with_random_weights():
     assert found.shape == (2, 40, 56)
 
 
-def test_sam_is_loaded_at_its_revision(monkeypatch):
-    asked = []
+def test_sam_is_loaded_at_its_revision_if_its_weights_are_those_that_the_revision_names(
+    tmp_path, monkeypatch
+):
+    asked, weights = [], tmp_path / hashlib.sha256(b"weights").hexdigest()
+    weights.write_bytes(b"weights")
+    link = tmp_path / "model.safetensors"
+    link.symlink_to(weights)
 
-    def load(name, revision):
-        asked.append((name, revision))
+    def fetch(name, file, revision):
+        asked.append((name, file, revision))
         if name == "missing":
             raise OSError("no such model")
-        return Library()
+        return str(link)
 
-    fake = SimpleNamespace(SamModel=SimpleNamespace(from_pretrained=load))
+    fake = SimpleNamespace(SamModel=SimpleNamespace(from_pretrained=lambda name, revision: Library()))
     monkeypatch.setitem(sys.modules, "transformers", fake)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=fetch))
     assert isinstance(segment_anything(), SegmentAnything)
-    assert asked == [("facebook/sam-vit-base", "70c1a07f894ebb5b307fd9eaaee97b9dfc16068f")]
+    revision = "70c1a07f894ebb5b307fd9eaaee97b9dfc16068f"
+    assert asked == [("facebook/sam-vit-base", "model.safetensors", revision)]
     with pytest.raises(ValueError, match="'missing' at revision 70c1.* cannot be loaded: no such model"):
         segment_anything("missing")
+    weights.write_bytes(b"weighty")
+    with pytest.raises(ValueError, match="SHA-256 .*damaged"):
+        segment_anything()
+    assert isinstance(segment_anything(str(tmp_path)), SegmentAnything)  # a folder of one's own
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match="pip install transformers"):
         segment_anything()

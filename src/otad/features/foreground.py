@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
 from otad.checks import check_images, checked
-from otad.features.pretrained import IMAGENET_MEAN, IMAGENET_STD
+from otad.features.pretrained import IMAGENET_MEAN, IMAGENET_STD, check_hash
 
 Segmenter = Callable[[Tensor], Tensor]
 Array = NDArray[np.floating]
@@ -215,11 +216,12 @@ def segment_anything(
     """Load SAM through transformers; fetched once, then cached.
 
     name : a model of the Hugging Face hub, or a folder that `save_pretrained` wrote. revision : the commit that names the weights by
-    their SHA-256; another one is other weights, so print it beside a result.
+    their SHA-256, which the file must have; another one is other weights, so print it beside a result.
 
-    Raises ValueError without the library transformers, and for weights that cannot be loaded, as without a network.
+    Raises ValueError without the library transformers, for weights that cannot be loaded, as without a network, and for damaged ones.
     """
     try:
+        from huggingface_hub import hf_hub_download
         from transformers import SamModel
     except ImportError as error:
         raise ValueError(
@@ -227,6 +229,11 @@ def segment_anything(
             "GrabCut() or ColourMixtures()."
         ) from error
     try:
+        if not Path(name).is_dir():
+            file = Path(hf_hub_download(name, "model.safetensors", revision=revision))
+            check_hash(
+                file, file.resolve().name
+            )  # the hub's cache calls a file of weights by the SHA-256 that the commit names
         sam = SamModel.from_pretrained(name, revision=revision)
     except OSError as error:
         raise ValueError(

@@ -16,7 +16,7 @@ from otad.data.annotations import AnnotatedDataset, Annotation
 from otad.data.drawn import scenes, textures
 from otad.data.drawn.defects import KINDS, damage
 from otad.data.packaged import solar
-from otad.features.foreground import GrabCut
+from otad.features.foreground import GrabCut, segment_anything
 from otad.features.pretrained import efficientnet_lite0, wide_resnet50_2
 from otad.methods import FOCT, FastRecon, PaDiM, PatchCore, Scores
 from otad.methods.memory.patchcore import patch_features
@@ -84,7 +84,7 @@ def task(cell: Cell, scale: str, defects: tuple[str, ...] | None = None) -> Task
     if scale == "paper":
         data: Any = on_disk(arena, name, side)
         data = replace(data, train=few(data.train, n, generator))
-        inside = None if name in NO_FOREGROUND else GrabCut()(data.train)
+        inside = None if name in NO_FOREGROUND else objects(data.train)
     elif arena == "aligned":
         data = scenes.load(name, side, n, n_good, n_each, defects, seed=seed)
         inside = data.foreground
@@ -99,6 +99,22 @@ def task(cell: Cell, scale: str, defects: tuple[str, ...] | None = None) -> Task
     kinds = [data.kinds[i] for i in order.tolist()]
     masks = torch.zeros_like(data.test[:, 0], dtype=torch.bool) if data.masks is None else data.masks
     return Task(data.train, inside, data.test[order], masks[order], data.labels[order], kinds)
+
+
+@lru_cache(maxsize=1)
+def segmenter() -> tuple[str, Callable[[Tensor], Tensor]]:
+    """Return what finds the object at paper scale, and its name: SAM as in print, or GrabCut where SAM cannot be loaded, with the reason."""
+    try:
+        return "SAM", segment_anything(device=device())
+    except ValueError as error:
+        return f"GrabCut, as SAM could not be loaded: {error}", GrabCut()
+
+
+def objects(shots: Tensor) -> Tensor | None:
+    """Return the object's masks (n,H,W) in shots; None where one is hardly anything or nearly everything, so that there is nothing to part."""
+    found = segmenter()[1](shots.to(device())).cpu()
+    share = found.flatten(1).float().mean(1)
+    return found if bool(((share > 0.01) & (share < 0.99)).all()) else None
 
 
 def few(images: Tensor, n: int, generator: torch.Generator) -> Tensor:
