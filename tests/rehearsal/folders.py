@@ -41,24 +41,27 @@ class Amount:
 
 
 def write(root: Path, amount: Amount, at_once: int = 1) -> None:
-    """Write all data sets, so many side by side, into a folder, each under its name of `locations.LAYOUTS`; nothing if that was done before.
+    """Write all data sets and banks, so many side by side, into a folder, each under its name of `locations`; nothing that was written before.
 
     Raises ValueError where other amounts were written: pictures of both would lie side by side.
     """
-    done = root / "written.json"
+    done, lacking = root / "written.json", list(WRITERS)
     if done.is_file():
         if json.loads(done.read_text()) != vars(amount):
             raise ValueError(
                 f"{root} holds other amounts, {done.read_text()}: remove it, or give another folder."
             )
-        return
+        lacking = [name for name in WRITERS if not (root / name).is_dir()]  # of an earlier list
+        if not lacking:
+            return
+        done.unlink()
 
     def draw(name: str) -> None:
         WRITERS[name](root / name, amount)
         print(f"written: {name}", flush=True)
 
     with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(draw, WRITERS))  # raises what one of them raised
+        list(pool.map(draw, lacking))  # raises what one of them raised
     done.write_text(json.dumps(vars(amount)))
 
 
@@ -204,6 +207,17 @@ def mpdd(root: Path, amount: Amount) -> None:
         folders.write(data, root, name)
 
 
+BANK = {"banded": ("wood", (300, 300)), "meshed": ("grid", (480, 640)), "porous": ("leather", (640, 475))}
+
+
+def dtd(root: Path, amount: Amount) -> None:
+    """Write three classes of textures as DTD: JPEGs, each class of a size of its own."""
+    for name, (drawn, true) in BANK.items():
+        for number in range(1, amount.train + 1):
+            picture = textures.render(drawn, amount.size(*true), [9, number])
+            save(picture, root / "images" / name / f"{name}_{number:04d}.jpg")
+
+
 WRITERS: dict[str, Callable[[Path, Amount], None]] = {
     "mvtec_ad": mvtec_ad,
     "mvtec_loco": mvtec_loco,
@@ -212,4 +226,5 @@ WRITERS: dict[str, Callable[[Path, Amount], None]] = {
     "dtd_synthetic": dtd_synthetic,
     "wft": wft,
     "aitex": aitex,
+    "dtd": dtd,
 }

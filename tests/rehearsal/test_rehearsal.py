@@ -1,21 +1,23 @@
 """The rehearsal itself: stand-ins that every reader takes, cells of every kind, and what is wrong is said. Tiny; `make rehearse` is not."""
 
 import json
+import shutil
 import sys
 
 import pytest
 import torch
 
 from otad.data.annotations import GROUPS
-from otad.data.readers import fabrics, folders, loco, realiad
-from otad.data.readers.locations import LAYOUTS
+from otad.data.readers import dtd, fabrics, folders, loco, realiad
+from otad.data.readers.files import read_image
+from otad.data.readers.locations import BANKS, LAYOUTS
 from otad.features.pretrained import resnet50, wide_resnet50_2
 from otad.features.zoo import alexnet
 from otad.studies import Study, load, names, runner
 
 from . import __main__ as command
 from . import cell as child
-from .folders import AD, CLASSES, FULL, LOCO, Amount, more, write
+from .folders import AD, BANK, CLASSES, FULL, LOCO, Amount, more, write
 
 TINY = Amount(train=2, batch=3, each=2, shrink=16)
 
@@ -28,7 +30,7 @@ def root(tmp_path_factory):
 
 
 def test_stand_ins_are_the_data_sets_that_pages_look_for(root):
-    assert sorted(path.name for path in root.iterdir() if path.is_dir()) == sorted(LAYOUTS)
+    assert sorted(path.name for path in root.iterdir() if path.is_dir()) == sorted(LAYOUTS | BANKS)
 
 
 @pytest.mark.parametrize("name", AD)
@@ -70,6 +72,28 @@ def test_fabrics_are_read(root, dataset, category):
     if dataset == "aitex":
         assert len(data.train) == 16 - 2  # squares of a strip, without the bare table
         assert len(data.test) == 1 + 2
+
+
+def test_textures_to_paint_with_are_read(root):
+    files = dtd.texture_files(root / "dtd")
+    assert [path.parent.name for path in files] == [name for name in BANK for _ in range(TINY.train)]
+    found = dtd.textures(root / "dtd", 64)
+    assert found.shape == (len(files), 3, 64, 64)
+    assert found.flatten(1).std(1).min() > 0.01
+    assert (found[0] - found[1]).abs().max() > 0.1  # no copies
+    sizes = {read_image(path).shape[1:] for path in files}
+    assert sizes == {torch.Size(TINY.size(*true)) for _, true in BANK.values()}
+
+
+def test_a_data_set_that_was_added_since_is_written_beside_the_others(root, tmp_path, capsys):
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "dtd")
+    capsys.readouterr()
+    write(tmp_path, TINY)
+    assert capsys.readouterr().out == "written: dtd\n"
+    assert len(dtd.texture_files(tmp_path / "dtd")) == 3 * TINY.train
+    write(tmp_path, TINY)
+    assert not capsys.readouterr().out
 
 
 def test_data_sets_that_are_written_side_by_side_are_the_same(root, tmp_path):

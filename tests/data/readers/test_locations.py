@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from otad.data.readers.locations import LAYOUTS, USAGE, VARIABLE, location, use_location
+from otad.data.readers.locations import BANKS, LAYOUTS, USAGE, VARIABLE, bank, location, use_location
 from otad.publish import root
 
 
@@ -57,13 +57,45 @@ def test_what_is_missing_is_named_with_what_belongs_there(tmp_path, name):
     assert "`DATA=/path make book SCALE=paper`" in str(error.value)
 
 
+@pytest.mark.parametrize("name", BANKS)
+def test_a_bank_of_textures_lies_beside_the_data_sets(tmp_path, monkeypatch, name):
+    told, layout = BANKS[name]
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        bank(name, tmp_path)
+    assert str(error.value) == f"{tmp_path / name} is missing, {told}; expected in it: {layout}; {USAGE}"
+    with pytest.raises(
+        ValueError, match=f"no folder was named for {name}, .*`DATA=/path make book SCALE=paper`"
+    ):
+        bank(name)
+    (tmp_path / name).mkdir()
+    assert bank(name, str(tmp_path)) == tmp_path / name
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no folder was named"):  # where a page happens to run is no answer
+        bank(name)
+    monkeypatch.setenv("OTAD_DATA", str(tmp_path))
+    assert bank(name) == tmp_path / name
+
+
+def test_a_page_asks_for_both(tmp_path, monkeypatch):
+    monkeypatch.setenv("OTAD_DATA", "elsewhere")
+    (tmp_path / "mvtec_ad").mkdir()
+    with pytest.raises(ValueError, match=r"dtd is missing, the Describable Textures Dataset \(for research"):
+        use_location(tmp_path, "mvtec_ad", "dtd")
+    assert os.environ[VARIABLE] == "elsewhere"
+    (tmp_path / "dtd").mkdir()
+    use_location(tmp_path, "mvtec_ad", "dtd")
+    assert bank("dtd") == tmp_path / "dtd"
+
+
 def test_an_unknown_name_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="unknown bank of textures 'mvtec_ad'; choose from dtd"):
+        bank("mvtec_ad", tmp_path)
     with pytest.raises(ValueError, match="unknown data set 'mvtec'; choose from mvtec_ad, mvtec_loco"):
         location("mvtec", tmp_path)
 
 
 def test_the_book_has_the_same_table():
     text = (root() / "book" / "data.md").read_text(encoding="utf-8")
-    for name, layout in LAYOUTS.items():
+    for name, layout in (LAYOUTS | {name: layout for name, (_, layout) in BANKS.items()}).items():
         listed = "<br>".join(f"`{path}`" for path in layout.split(", "))
         assert f"| `{name}` | {listed} |" in text

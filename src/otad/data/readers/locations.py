@@ -21,6 +21,8 @@ LAYOUTS = {
     "aitex": "Defect_images/NUMBER_CODE_FABRIC.png, Mask_images/NUMBER_CODE_FABRIC_mask.png, "
     "NODefect_images/ROLL/NUMBER_000_FABRIC.png",
 }
+# Beside them, what a method paints on normal pictures: whose it is, and the same. Apart, because stored rows depend on `LAYOUTS`.
+BANKS = {"dtd": ("the Describable Textures Dataset (for research only)", "images/CLASS/NAME.jpg")}
 USAGE = (
     f'name the folder that holds it: `DATA=/path make book SCALE=paper`, {VARIABLE}=/path, or data_folder = "/path" '
     "in the cell of parameters."
@@ -49,12 +51,25 @@ def location(name: str, folder: str | Path = "") -> Path:
     return place
 
 
+def bank(name: str, folder: str | Path = "") -> Path:
+    """Return the folder of a bank of textures, a key of `BANKS`, beside the data sets; arguments and errors as those of `location`."""
+    if name not in BANKS:
+        raise ValueError(f"unknown bank of textures {name!r}; choose from {', '.join(BANKS)}.")
+    chosen = str(folder) or os.environ.get(VARIABLE, "")
+    place = Path(chosen).expanduser() / name
+    if not chosen or not place.is_dir():
+        told, layout = BANKS[name]
+        lacks = f"{place} is missing" if chosen else f"no folder was named for {name}"
+        raise ValueError(f"{lacks}, {told}; expected in it: {layout}; {USAGE}")
+    return place
+
+
 def use_location(folder: str | Path, *names: str) -> None:
-    """Ask for the data sets that a page needs, and let OTAD_DATA name their folder from here on: studies look there.
+    """Ask for the data sets and banks of textures that a page needs, and let OTAD_DATA name their folder from here on: studies look there.
 
     folder : a page's parameter `data_folder`; empty: what OTAD_DATA names already. Raises as `location` does.
     """
     for name in names:
-        location(name, folder)
+        (bank if name in BANKS else location)(name, folder)
     if str(folder):
         os.environ[VARIABLE] = str(folder)
