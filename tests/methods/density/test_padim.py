@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.spatial.distance import mahalanobis
 
 from otad.methods import PaDiM
 from otad.methods.density.padim import Banded
+from otad.methods.maps import smooth
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "padim.npz"
 
@@ -40,6 +42,20 @@ def test_public_code_gives_the_same(golden):
     torch.testing.assert_close(
         method.distances(indices(n + m)[n:]), golden["distance"].float(), rtol=1e-4, atol=1e-4
     )
+
+
+def test_public_code_smooths_alike_inside_and_mirrors_the_border(golden):
+    n, theirs = len(golden["train"]), golden["maps_sigma4"]
+    images = indices(n + len(golden["test"]), theirs.shape[-2:])
+    both = torch.cat([golden["train"], golden["test"]])
+    method = PaDiM(given(both), dimension=None, epsilon=0.01 + 1e-5).fit(images[:n])
+    found = method.score(images[n:]).maps
+    r, close = 16, {"rtol": 1e-4, "atol": 1e-4}  # theirs ends after 4 sigma
+    torch.testing.assert_close(found[:, r:-r, r:-r], theirs[:, r:-r, r:-r], **close)
+    assert float((found - theirs).abs().max()) > 100 * float((found - theirs)[:, r:-r, r:-r].abs().max())
+    method.sigma = None
+    mirrored = F.pad(method.score(images[n:]).maps, (r, r, r, r), mode="reflect")
+    torch.testing.assert_close(smooth(mirrored, 4.0)[:, r:-r, r:-r], theirs, rtol=1e-4, atol=1e-3)
 
 
 def test_public_code_repeats_values_of_small_maps(golden):
@@ -93,6 +109,20 @@ def test_maps_have_the_size_of_the_images():
     scores = PaDiM(given(maps)).fit(indices(5)).score(indices(5))
     assert scores.maps.shape == (5, 16, 24)
     assert bool((scores.image_scores > 0).all())
+
+
+@pytest.mark.parametrize("kind", [PaDiM, Banded])
+def test_pictures_stand_alone(kind):
+    maps = rand(38, 9, 2, 3)
+    maps[21] *= 1000
+    method = kind(given(maps), dimension=5).fit(indices(38)[:20])
+    together = method.score(indices(38)[20:])
+    for i in (0, 1, 17):
+        alone = method.score(indices(38)[20 + i : 21 + i])
+        # Not to the bit: a triangular solve for one picture rounds otherwise than one for many.
+        close = {"rtol": 1e-5, "atol": 1e-5}
+        torch.testing.assert_close(together.maps[i : i + 1], alone.maps, **close)
+        torch.testing.assert_close(together.image_scores[i : i + 1], alone.image_scores, **close)
 
 
 def test_bad_input_is_refused():

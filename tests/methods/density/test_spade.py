@@ -43,6 +43,20 @@ def test_maps_are_exact_where_the_public_reimplementation_forgets_a_block(golden
         correspondence(q, golden["map_train"][which]) for q, which in zip(golden["map_test"], golden["neighbours_k5"], strict=True)
     ])  # fmt: skip
     torch.testing.assert_close(found.double(), golden["map_exact"], rtol=1e-4, atol=1e-5)
+    theirs = golden["map_repository_drops_remainder"]
+    for q, which, exact, map_ in zip(golden["map_test"], golden["neighbours_k5"], found, theirs, strict=True):
+        gallery = golden["map_train"][which].transpose(3, 1).flatten(0, 2)[..., None, None]
+        kept = len(gallery) // 100 * 100
+        assert 0 < kept < len(gallery)
+        forgetful, whole = ((part - q + 1e-6).norm(dim=1).amin(0) for part in (gallery[:kept], gallery))
+        torch.testing.assert_close(whole, exact, rtol=1e-4, atol=1e-5)
+        assert bool((forgetful >= whole).all())
+        assert float((forgetful - whole).max()) > 0.1 * float(whole.mean())
+        # It is of 2020. Run today it sums over the width, not the channels: torch's pairwise_distance goes along the last axis.
+        assert map_.shape == q.shape[:2] != exact.shape
+        torch.testing.assert_close(
+            F.pairwise_distance(gallery[:kept], q[None]).amin(0), map_, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_distances_are_scikit_learn_s():
@@ -71,6 +85,18 @@ def test_a_known_picture_scores_zero_and_a_blob_is_found():
     y, x = divmod(int(scores.maps[1].argmax()), 24)
     assert 3 <= y < 10
     assert 5 <= x < 13
+
+
+@pytest.mark.parametrize("pyramid", [True, False])
+def test_pictures_stand_alone(pyramid):
+    query = rand(3, 3, 16, 24, seed=1)
+    query[0] = 0  # far from all others
+    method = SPADE(net, k=2, pyramid=pyramid).fit(rand(6, 3, 16, 24))
+    together = method.score(query)
+    for i in range(3):
+        alone = method.score(query[i : i + 1])
+        assert torch.equal(together.maps[i : i + 1], alone.maps)
+        assert torch.equal(together.image_scores[i : i + 1], alone.image_scores)
 
 
 def test_bad_input_is_refused():

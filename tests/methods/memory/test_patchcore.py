@@ -1,6 +1,8 @@
 import itertools
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,8 @@ from otad.methods.maps import smooth
 from otad.methods.memory.patchcore import PatchCore, eq7_weight, greedy_coreset, patch_features
 from otad.methods.nearest import nearest
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "patchcore.npz"
+
 
 def rand(*shape, seed=0, dtype=torch.float64):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
@@ -18,6 +22,12 @@ def rand(*shape, seed=0, dtype=torch.float64):
 
 def plain(images):
     return [colours(images)]
+
+
+@pytest.fixture
+def golden():
+    with np.load(GOLDEN) as file:
+        return {name: torch.from_numpy(file[name]) for name in file}
 
 
 # Features ----------------------------------------------------------------------------------------------
@@ -45,6 +55,20 @@ def test_maps_are_resized_to_the_largest_and_concatenated():
     assert float((flat - flat[..., :1, :1]).abs().max()) < 1e-6
 
 
+def test_public_code_pools_alike_inside_and_counts_zeros_beyond_the_border(golden):
+    maps, theirs = [golden["layer2"], golden["layer3"]], golden["embedding_zero_padded_pooling"]
+    shares = [F.avg_pool2d(torch.ones_like(m), 3, 1, 1) for m in maps]  # of a window that is on the map
+    inside = patch_features(shares, 1) > 1 - 1e-6
+    found = patch_features(maps)
+    torch.testing.assert_close(found[inside], theirs[inside], rtol=1e-4, atol=1e-5)
+    for part in (inside[:, :6], inside[:, 6:]):  # of either map, some places are inside and some are not
+        assert 0.1 < float(part.float().mean()) < 0.8
+    assert float((found - theirs)[~inside].abs().mean()) > 0.1 * float(found.abs().mean())
+    # The zeros are all of the difference.
+    dimmed = [share * patch_features([m]) for m, share in zip(maps, shares, strict=True)]
+    torch.testing.assert_close(patch_features(dimmed, 1), theirs, rtol=1e-4, atol=1e-5)
+
+
 # Coreset -----------------------------------------------------------------------------------------------
 
 
@@ -58,6 +82,12 @@ def test_every_step_takes_the_farthest_point(seed):
         gap = distances[:, chosen[:step]].amin(dim=1)
         assert chosen[step] == int(gap.argmax())
     assert greedy_coreset(points, 9, seed=seed).tolist() == chosen[:9]
+
+
+def test_public_code_chooses_the_same_points_in_the_same_order(golden):
+    points, order = golden["coreset_points"], golden["coreset_order"].tolist()
+    seed = next(s for s in itertools.count() if greedy_coreset(points, 1, seed=s).tolist() == order[:1])
+    assert greedy_coreset(points, len(order), seed=seed).tolist() == order
 
 
 def test_radius_is_at_most_twice_the_best():
@@ -116,6 +146,27 @@ def test_a_rare_neighbour_counts_more():
     rare = torch.cat([torch.zeros(1, 2), 5 - 0.01 * rand(8, 2, dtype=torch.float32)])
     query = torch.tensor([-1.0, 0.0])
     assert float(eq7_weight(query, rare, 0)) > 0.95 > 0.9 > float(eq7_weight(query, common, 0)) >= 1 - 1 / 9
+
+
+def test_public_code_gives_the_same_distances_neighbours_and_image_scores(golden):
+    maps, memory = golden["embedding_zero_padded_pooling"], golden["memory"]
+    far, which = nearest(maps.movedim(1, -1).flatten(0, 2), memory)
+    assert torch.equal(which.view_as(golden["nearest"]), golden["nearest"])
+    torch.testing.assert_close(
+        far.view_as(golden["patch_scores"]), golden["patch_scores"], rtol=1e-4, atol=1e-5
+    )
+
+    def given(image):  # a black picture has the first map, a white one the second
+        return [maps[image[:, 0, 0, 0].long()]]
+
+    images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, *maps.shape[-2:]).contiguous()
+    method = PatchCore(given, patch_size=1, b=9, sigma=None)
+    method.memory_ = memory
+    scores = method.score(images)
+    torch.testing.assert_close(scores.maps, golden["patch_scores"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores.image_scores, golden["image_score_eq7_b9"], rtol=1e-4, atol=1e-5)
+    method.b = 8  # m* is one of the b
+    assert bool((method.score(images).image_scores < golden["image_score_eq7_b9"] - 1e-3).all())
 
 
 @pytest.mark.parametrize("reweight", [False, True])

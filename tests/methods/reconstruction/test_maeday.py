@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from otad.methods import load, save
 from otad.methods.maps import smooth
 from otad.methods.reconstruction.maeday import MAEDAY, HuggingFaceMAE, random_masks, vit_mae
 
@@ -123,6 +124,18 @@ class Library(nn.Module):
         return F.pixel_shuffle(patches, 4)
 
 
+class Blurred(Library):
+    """One that has weights, and paints something else than it is shown."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        self.mix = nn.Parameter(rand(48, 48, seed=seed) / 24)
+
+    def forward(self, values, noise):
+        found = super().forward(values, noise).logits
+        return SimpleNamespace(logits=torch.einsum("nchw,cd->ndhw", found, self.mix))
+
+
 def test_wrapper_normalises_and_shows_the_patches_that_the_mask_shows():
     library = Library()
     painter = HuggingFaceMAE(library)
@@ -153,6 +166,21 @@ def test_weights_are_loaded_through_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match="pip install transformers"):
         vit_mae()
+
+
+def test_it_is_saved_and_loaded_to_the_bit(tmp_path):
+    painter, images = HuggingFaceMAE(Blurred()), rand(2, 3, 40, 31)
+    method = tiny(painter, n_masks=5, mask_ratio=0.6, sigma=0.8, batch_size=2, seed=3)
+    save(method, tmp_path / "one")
+    again = load(tmp_path / "one", painter)
+    assert again == method  # all it was given: nothing is learnt
+    expected, found = (m.score(images) for m in (method, again))
+    assert float(expected.maps.min()) > 0
+    assert torch.equal(found.maps, expected.maps)
+    assert torch.equal(found.image_scores, expected.image_scores)
+    for other in (HuggingFaceMAE(Blurred(seed=1)), mean_of_the_visible, None):
+        with pytest.raises(ValueError, match="was fitted with the backbone kind .*HuggingFaceMAE"):
+            load(tmp_path / "one", other)
 
 
 def test_bad_input_is_refused():
