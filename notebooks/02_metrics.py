@@ -103,7 +103,7 @@ for t in shown:
 
 # %% tags=["hide-input"]
 kinds = {"left alone": "#DDDDDD", "false alarm": RED, "miss": BLUE, "hit": GREEN}
-fig, axes = plt.subplots(2, 4, figsize=(9, 3.7), layout="constrained")
+fig, axes = plt.subplots(2, 4, figsize=(plotting.WIDTH, 3.7), layout="constrained")  # fmt: skip
 palette = ListedColormap(list(kinds.values()))
 for column, t in zip(axes.T, shown, strict=True):
     for ax, scores, mask in zip(column, maps, masks, strict=True):
@@ -111,8 +111,8 @@ for column, t in zip(axes.T, shown, strict=True):
         plotting.outline(ax, mask, "black")
         ax.set(xticks=[], yticks=[])
     column[0].set_title(f"score ≥ {t}")
-    said = "  ".join(f"{name} {rate:.2f}" for name, rate in rates[t].items())
-    column[1].set_xlabel(said, fontsize=10)
+    said = "TPR {TPR:.2f}, FPR {FPR:.2f}\nPRO {PRO:.2f}"
+    column[1].set_xlabel(said.format(**rates[t]))
 handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in kinds.values()]
 fig.legend(handles, kinds, loc="outside lower center", ncols=4)
 alt = "Both maps at four falling thresholds; at 4 both defects are found."
@@ -341,6 +341,7 @@ def turned(reading):
     return count
 
 
+# %%
 means = wide.groupby(level="method").mean().T[list(methods)]
 summary = means.assign(**{"mean shift": shift.mean()})
 summary["largest shift"] = shift.abs().max()

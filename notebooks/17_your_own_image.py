@@ -86,19 +86,15 @@ def anomaly_map(path, **how):
     size = [max(shortest, round(side * factor)) for side in (height, width)]
     features = (-(-side // 4) for side in size)
     patch = min(9, (min(features) // 2) | 1)
-    scores = FCA(backbone, patch_size=patch).score(
-        resize(image[None], size).to(device())
-    )
+    method = FCA(backbone, patch_size=patch)
+    scores = method.score(resize(image[None], size).to(device()))
     return image, resize_map(scores.maps.cpu(), (height, width))
 
 
 def resize_map(maps, size):
     """Bring a map back to the size of the file, (1,h,w) to (H,W)."""
-    return np.asarray(
-        Image.fromarray(maps[0].numpy()).resize(
-            size[::-1], Image.Resampling.BILINEAR
-        )
-    )
+    drawn = Image.fromarray(maps[0].numpy())
+    return np.asarray(drawn.resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 image, scores = anomaly_map(path, bits=bits, page=page)

@@ -272,7 +272,7 @@ ends = {"memory": fitted.memory_, "target": target[some]}
 flat = {k: ((points - centre) @ main).cpu().numpy() for k, points in ends.items()}
 
 # %% tags=["hide-input"]
-fig = plt.figure(figsize=(9, 4))
+fig = plt.figure(figsize=(plotting.WIDTH, 4))
 for k, picture in enumerate([*train[:3], *views]):
     x, y = 0.02 + 0.035 * (k % 3), (0.60, 0.12)[k // 3] - 0.03 * (k % 3)
     ax = fig.add_axes((x, y, 0.13, 0.29))
@@ -286,7 +286,7 @@ plane_ax.scatter(*flat["target"].T, s=7, color=BLUE, label="target patch")
 plane_ax.plot([], [], color=BLUE, lw=0.8, label="link of Eq. 6")
 plane_ax.set(xticks=[], yticks=[])
 plane_ax.spines[:].set_visible(False)
-plane_ax.legend(fontsize=9, loc="upper left", bbox_to_anchor=(-0.08, 1.12), ncols=3)
+fig.legend(loc="upper right", ncols=3)
 for y, text in ((0.68, "network\nas it came"), (0.25, "network\nγ, β of batch norm\nlearn")):  # fmt: skip
     box = {"boxstyle": "round,pad=0.5", "fc": "0.95", "ec": "black"}
     fig.text(0.38, y, text, ha="center", va="center", fontsize=10, bbox=box)
@@ -297,7 +297,7 @@ ARROWS += [((0.475, 0.28), (0.56, 0.36)), ((0.58, 0.10), (0.44, 0.13))]
 for k, (start, end) in enumerate(ARROWS):
     arrow = {"arrowstyle": "->", "lw": 1.5, "ls": ":" if k == 4 else "-"}
     plane_ax.annotate("", end, start, "figure fraction", arrowprops=arrow)
-fig.text(0.5, 0.05, "gradient", fontsize=9, ha="center")
+fig.text(0.5, 0.05, "gradient", ha="center")
 plotting.show(fig, alt="A flow drawn with real parts. Above, clean solar cells pass the network as it came and become grey memory entries. Below, a brightened cell and two turned views pass the network whose batch-norm parameters learn, and become blue patches, crowded into the bend of the grey ones and linked to them by thin lines. A dotted arrow leads from the links back to the network.", shows=["ttad Figure 1"])  # fmt: skip
 
 # %% [markdown]
@@ -399,7 +399,7 @@ by_epsilon = swept[swept["m"] == sizes[-2]].groupby("epsilon")["drop"].mean()
 axes[0].plot(by_size.index, by_size["most"], ":", color="0.5", label="the most there can be")  # fmt: skip
 axes[0].plot(by_size.index, by_size["drop"], "o-", color=BLUE, label="measured")
 axes[0].set(xlabel="memory entries m", ylabel="drop of the share (%)")
-axes[0].legend(fontsize=9)
+axes[0].legend()
 axes[1].plot(by_epsilon.index, by_epsilon, "o-", color=BLUE)
 axes[1].set(xlabel="ε (mean cost = 1)", xscale="log")
 axes[1].set_xticks(epsilons, [f"{e:g}" for e in epsilons])

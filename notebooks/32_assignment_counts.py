@@ -105,7 +105,7 @@ ledger.say("On a small example (17 patches, 13 entries) the plan of three copies
 
 # %%
 n_entries = pick(scale, smoke=60, laptop=500, paper=2090)
-n_seeds = pick(scale, smoke=2, laptop=8)
+n_seeds = pick(scale, smoke=2, laptop=10)
 EPSILON, N_VIEWS = 0.05, 2
 net = network(scale)
 
@@ -215,7 +215,7 @@ axes[1].axhline(mean["prevalence"]["none"], ls=":", color="black", lw=1)
 axes[1].set_xticks(range(len(KINDS)), list(KINDS))
 axes[1].set(title="here")
 handles, labels = axes[1].get_legend_handles_labels()
-fig.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=9)
+fig.legend(handles, labels, loc="outside upper center", ncols=3)
 plotting.show(fig, alt="Bars of the share of memory entries whose best partner is anomalous. Printed: falling from none over copy to augmentation. Here, for each of four corruptions: none and copy stand equally high, augmentation differs little from them compared with the error bars.", shows=["ttad Figure 5"])  # fmt: skip
 
 # %% tags=["hide-input"]

@@ -37,6 +37,49 @@ def test_a_figure_without_alt_text_is_refused():
     plt.close("all")
 
 
+def test_a_figure_wider_than_the_column_is_refused(shown):
+    plotting.show(plt.figure(figsize=(plotting.WIDTH, 2)), alt="As wide as the column.")
+    with pytest.raises(ValueError, match=r"at most 8.3 inches wide, this one has 8.4: .* use plotting.WIDTH"):
+        plotting.show(plt.figure(figsize=(8.4, 2)), alt="Too wide.")
+    assert len(shown) == 1
+    plt.close("all")
+
+
+def _tick(ax):
+    ax.tick_params(axis="y", labelsize=9)
+
+
+def _legend(ax):
+    ax.plot([1, 0], label="a line")
+    ax.legend(fontsize=9.5)
+
+
+def _note(ax):
+    ax.annotate("a line", (0, 0), fontsize="small")
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [(_tick, r"'0.0' \(9\)"), (_legend, r"'a line' \(9.5\)"), (_note, r"'a line' \(8.33\)")],
+)
+def test_letters_below_ten_points_are_refused(shown, write, said):
+    fig, ax = plt.subplots()
+    ax.plot([0, 1])
+    write(ax)
+    with pytest.raises(ValueError, match=rf"at least 10 points; smaller are .*{said}"):
+        plotting.show(fig, alt="A line.")
+    assert shown == []
+
+
+def test_letters_that_nobody_sees_may_be_small(shown):
+    fig, ax = plt.subplots()
+    ax.set_title("$10^{-2}$ of it")
+    ax.text(0, 0, "hidden", fontsize=6, visible=False)
+    ax.text(0, 0, " ", fontsize=6)
+    plotting.show(fig, alt="A line.")
+    assert len(shown) == 1
+
+
 def test_a_table_formats_floats_and_escapes(shown):
     frame = pd.DataFrame({"name": ["<a>", "b"], "n": [1, 2], "x": [0.12345, np.nan]})
     plotting.table(frame, caption="a < b", formats="{:.2f}")

@@ -11,12 +11,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from otad.display import emit
 
 # Okabe and Ito's palette: distinguishable with every common colour vision deficiency.
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 WIDTH = 8.3  # inches of the column at 1280 pixels: drawn wider, letters of 10 points come out smaller
+LETTERS = 10  # points: no letter is below
 TOGETHER = re.compile(
     r"(?<=\d) (?=[±\[])|(?<=±) (?=\d)|(?<=\d,) (?=[+−-]?\d[\d.]*\])"
 )  # spaces within a number and its interval
@@ -29,7 +31,7 @@ plt.rcParams.update(
         "axes.spines.right": False,
         "axes.spines.top": False,
         "figure.facecolor": "white",
-        "font.size": 10,
+        "font.size": LETTERS,
         "image.cmap": HEAT,
         "image.interpolation": "nearest",
         "legend.frameon": False,
@@ -42,14 +44,24 @@ def show(fig: Figure, alt: str, shows: Sequence[str] = (), timing: bool = False)
     """Display a figure with its alt text, note which figures of the papers it regenerates, and close it.
 
     shows: names as in figures.csv behind the paper's key, `"fca Figure 3"`. timing: the picture depends on measured time.
+    ValueError without alt text, for a figure wider than `WIDTH`, and for letters below ten points (indices of formulas apart).
     """
     if not alt.strip():
         raise ValueError(
             "a figure needs alt text: one or two sentences with what a reader who cannot see it must know"
         )
+    if fig.get_figwidth() > WIDTH + 1e-6:
+        raise ValueError(
+            f"a figure is at most {WIDTH} inches wide, this one has {fig.get_figwidth():g}: "
+            "on the page it would be made smaller, letters and all; use plotting.WIDTH"
+        )
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", metadata={"Software": None})
     plt.close(fig)
+    if small := _small(fig):
+        raise ValueError(
+            f"letters have at least {LETTERS} points; smaller are {', '.join(small)}: leave fontsize out, or raise it"
+        )
     width, height = (round(96 * side) for side in fig.get_size_inches())
     emit(
         {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt},
@@ -58,6 +70,13 @@ def show(fig: Figure, alt: str, shows: Sequence[str] = (), timing: bool = False)
             "otad": {"shows": list(shows), "timing": timing},
         },
     )
+
+
+def _small(fig: Figure) -> list[str]:
+    """Return the visible texts of a drawn figure that are too small to read, each once, with its size."""
+    texts = [t for t in fig.findobj(Text) if t.get_visible() and t.get_text().strip()]
+    found = {t.get_text(): size for t in texts if (size := float(t.get_fontsize())) < LETTERS}
+    return [f"{text!r} ({size:.3g})" for text, size in found.items()]
 
 
 def table(
