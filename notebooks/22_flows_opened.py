@@ -458,7 +458,7 @@ ledger.say(
 # %% [markdown]
 # - A coupling is cheap both ways, and its determinant is a sum; a wrong inverse costs nothing until somebody calls it.
 # - $z^2$ asks how far out among normal things, $-\log p$ how rare. Both need a flow that has learnt a density, and not its training pictures.
-# - The exponential that makes a map look like a probability keeps one scale from outvoting the others. Keep the energy.
+# - The exponential that makes a map look like a probability keeps one scale from outvoting the others, and saturates. At one place of one map both have the same order; the mean over maps makes them two scores. One flow does not say which ranks pictures better: here the energy does, over the seeds of [Beside anomalib](../book/parity.md) the probability. Page [21](21_results) judges FastFlow by its energy.
 # - A score that depends on the batch, a loss that depends on its size, an epoch chosen by the test: each moves the scores, and none of them shows in a table of AUROC.
 #
 # ## Exercise

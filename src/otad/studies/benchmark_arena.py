@@ -65,7 +65,10 @@ Plans = Mapping[str, Plan]
 
 
 def setting(scale: str) -> dict[str, int]:
-    """Return the sizes of a scale: of pictures, and how many there are; good ones, and of each kind of defect."""
+    """Return the sizes of a scale: of pictures, and how many there are; good ones, and of each kind of defect.
+
+    At paper scale all methods get 224 pixels, whatever their papers have; CS-Flow enlarges them to 768, DifferNet to 448.
+    """
     return {
         "side": pick(scale, smoke=64, laptop=128, paper=224),
         "n_train": pick(scale, smoke=4, laptop=60),
