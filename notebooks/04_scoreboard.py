@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Scoreboard: every method on one arena
 #
-# *All methods of this package, one line each, on the same few pictures: who ranks them best, who learns first and who does not, and
+# *One line a method, on the same few pictures: who ranks them best, who learns first and who does not, and
 # what a picture costs. A method of yours joins by one more line.*
 #
 # The pages of the papers compare methods as the papers do, with tuned settings and many pictures. This page is the opposite: small, quick
