@@ -350,7 +350,7 @@ if steps:
             f"{grown['discrete, all stages', kind, 30]:+.1f}" for kind in KINDS
         )
     )
-    told = f"At severity 5, five seeds, without views, gain at the best rate after nine steps and after thirty: {told}. "
+    told = f"At severity 5, {run['seed'].nunique()} seeds, without views, gain at the best rate after nine steps and after thirty: {told}. "
 
 # %%
 edge = [m for m in ("Hungarian", "discrete", "TTAD") if study.CHOSEN[m] in (min(study.RATES[m]), max(study.RATES[m]))]  # fmt: skip

@@ -223,7 +223,7 @@ plotting.show(fig, alt="UMAP layouts of normal embeddings (dots), abnormal embed
 ledger.say(f"A pretty picture is a bad witness: UMAP bends distances, and another seed bends them otherwise. Of the {K} cheapest partners of a point, the plane keeps between {min(kept.values()):.0%} and {max(kept.values()):.0%} among its {K} closest, depending on α.")  # fmt: skip
 
 # %% [markdown]
-# ## Ten seeds
+# ## Twenty seeds
 # The statistics below never look at the plane. They are the study `otad.studies.pradot_prototypes`: a seed draws everything anew, training images, test images, damage; none of them has been seen above, or while the tests were made. What it measures on one scene under one seed:
 #
 # * **reach**: the highest value of the upsampled map inside the mask, mean over misplaced, turned and swapped parts, divided by the mean of the highest values of normal images (pradot-12);
