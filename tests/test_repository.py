@@ -6,6 +6,7 @@ import re
 import subprocess
 import tomllib
 
+import jupytext
 import pytest
 import yaml
 
@@ -114,6 +115,17 @@ def test_every_page_is_in_the_table_of_contents_and_paired():
 def test_a_page_has_at_most_five_hundred_lines():
     lines = {page: (ROOT / "notebooks" / f"{page}.py").read_text().count("\n") for page in pages()}
     assert {page: n for page, n in lines.items() if n > 500} == {}
+
+
+def test_a_visible_cell_has_at_most_twenty_five_lines_and_twelve_on_average():
+    lengths = {}
+    for page in pages():
+        for cell in jupytext.read(ROOT / "notebooks" / f"{page}.py").cells:
+            tags = {"hide-input", "remove-input", "remove-cell"} & set(cell.metadata.get("tags", []))
+            if cell.cell_type == "code" and not tags:
+                lengths[page, cell.source[:40]] = cell.source.count("\n") + 1
+    assert {cell: n for cell, n in lengths.items() if n > 25} == {}
+    assert sum(lengths.values()) / len(lengths) <= 12
 
 
 def _plumbing(page):

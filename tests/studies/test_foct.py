@@ -1,7 +1,9 @@
 """FOCT's study: held-out seeds judge nothing, the stream is shuffled with all that belongs to it, and masks are what they are called."""
 
 import json
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -154,3 +156,23 @@ def test_the_object_of_real_shots_is_found_by_sam_where_it_loads_and_by_grabcut_
     one_empty = middle & torch.tensor([True, False])[:, None, None]
     for nothing_to_part in (one_empty, ~one_empty):
         assert asked(lambda found=nothing_to_part, **_: lambda images: found)[1] is None
+
+
+def test_the_shots_of_real_splits_are_listed():
+    file = Path(few_shot.__file__).parent / "foct_splits.csv"
+    table = pd.read_csv(file)
+    assert table.groupby(["dataset", "class"]).ngroups == 15 + 6
+    seeds = set(range(few_shot.FIRST_SEED, few_shot.FIRST_SEED + foct_results.n_seeds("paper")))
+    assert all(set(part["split"]) == seeds for _, part in table.groupby(["dataset", "class"]))
+    normal = table.groupby(["dataset", "class"])["normal"].first()
+    assert normal.groupby("dataset").sum().to_dict() == {"mpdd": 888, "mvtec_ad": 3629}  # as their papers say
+    for row in table.itertuples():
+        shots = [int(i) for i in row.shots.split()]
+        assert len(set(shots)) == max(few_shot.SHOTS)
+        assert max(shots) < row.normal
+    images = torch.arange(54.0)[:, None, None, None]
+    asked = table[(table["class"] == "metal_plate") & (table["split"] == 103)]["shots"].item()
+    found = few_shot.listed("mpdd", "metal_plate", 103, images[:4], images)
+    assert found.flatten().tolist() == [float(i) for i in asked.split()]
+    few = few_shot.listed("mpdd", "metal_plate", 103, images[:4], images[:50])  # a folder with other pictures
+    assert torch.equal(few, images[:4])

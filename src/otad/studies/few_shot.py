@@ -3,9 +3,11 @@
 A split is a seed: it draws the shots, and, where pictures are drawn, the queries too. At paper scale the queries stay, as in print.
 """
 
+import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -83,7 +85,7 @@ def task(cell: Cell, scale: str, defects: tuple[str, ...] | None = None) -> Task
     generator = torch.Generator().manual_seed(seed)
     if scale == "paper":
         data: Any = on_disk(arena, name, side)
-        data = replace(data, train=few(data.train, n, generator))
+        data = replace(data, train=listed(arena, name, seed, few(data.train, n, generator), data.train))
         inside = None if name in NO_FOREGROUND else objects(data.train)
     elif arena == "aligned":
         data = scenes.load(name, side, n, n_good, n_each, defects, seed=seed)
@@ -124,6 +126,19 @@ def few(images: Tensor, n: int, generator: torch.Generator) -> Tensor:
             f"{n} shots are to be drawn from {len(images)} normal pictures: give {n} or more, or ask for fewer shots."
         )
     return images[torch.randperm(len(images), generator=generator)[:n]]
+
+
+def listed(dataset: str, name: str, split: int, drawn: Tensor, images: Tensor) -> Tensor:
+    """Return a split's shots as foct_splits.csv lists them, so that no generator has to repeat itself; what was drawn for another folder.
+
+    The file numbers the normal pictures of a class in the order of their names, and says of how many.
+    """
+    with (Path(__file__).parent / "foct_splits.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            key = row["dataset"], row["class"], int(row["split"]), int(row["normal"])
+            if key == (dataset, name, split, len(images)):
+                return images[[int(i) for i in row["shots"].split()]]
+    return drawn
 
 
 def turned(name: str, side: int, n: int, kinds: list[str], seed: int) -> Any:
