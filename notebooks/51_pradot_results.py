@@ -35,9 +35,7 @@ from otad.studies import scoring
 from otad.studies.runner import code, rows_of
 
 if scale == "paper":
-    use_location(
-        data_folder, "mvtec_loco", "mvtec_ad", "dtd"
-    )  # says what is missing
+    use_location(data_folder, "mvtec_loco", "mvtec_ad", "dtd")
 
 # %% [markdown]
 # ## Stand-ins
