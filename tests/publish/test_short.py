@@ -12,6 +12,9 @@ from otad.publish.short import in_short, open_page
 COST = {"seconds": 30.0}
 
 
+MORE = '<a class="reference internal" href="#what-we-found">more</a>'
+
+
 def _page(words, short="It was asked, and on **drawn** data it came out."):
     """A page that judges fca-01, fca-02 … with these words, each by an interval with a small p-value but the last."""
     judged = {
@@ -36,7 +39,7 @@ def test_few_verdicts_stand_with_their_statements_and_what_holm_takes_back():
     page = _page(["fails", "holds"])
     lines = in_short(page, _adjusted(page)).splitlines()
     assert lines[:2] == [":::{admonition} In short", ":class: otad-short"]
-    assert lines[2] == page.short
+    assert lines[2] == f"{page.short} ({MORE})"
     assert len(lines) == 7
     first, second = lines[4:6]
     for part in (
@@ -62,9 +65,8 @@ def test_many_verdicts_are_grouped_by_their_words():
 
 
 def test_a_page_without_verdicts_shows_its_sentence_alone_and_one_without_either_nothing():
-    assert (
-        in_short(_page([], short="Said."), {}) == ":::{admonition} In short\n:class: otad-short\nSaid.\n:::"
-    )
+    box = f":::{{admonition}} In short\n:class: otad-short\nSaid. ({MORE})\n:::"
+    assert in_short(_page([], short="Said."), {}) == box
     assert in_short(_page([], short=""), {}) == ""
 
 

@@ -10,7 +10,7 @@ from otad.publish.crossref import anchor, ledger_address
 from otad.publish.generated import word
 from otad.publish.records import Page
 
-GROUPED = 4  # a page with more verdicts than this names each in a word, without its statement
+GROUPED = 2  # a page with more verdicts than this names each in a word, without its statement
 ORDER = ("holds", "fails", "negligible", "inconclusive")
 Adjusted = dict[str, tuple[str, float | None]]
 
@@ -27,7 +27,8 @@ def open_page(notebook: NotebookNode, page: Page, adjusted: Adjusted) -> Noteboo
 def in_short(page: Page, adjusted: Adjusted) -> str:
     """Return the box: the sentence that the page has marked with `say(…, short=True)`, and its verdicts; "" if it has neither."""
     lines = _grouped(page, adjusted) if len(page.verdicts) > GROUPED else _one_by_one(page, adjusted)
-    body = "\n\n".join(filter(None, [page.short, "\n".join(f"- {line}" for line in lines)]))
+    said = f"{page.short} ({anchor('#what-we-found', 'more')})" if page.short else ""
+    body = "\n\n".join(filter(None, [said, "\n".join(f"- {line}" for line in lines)]))
     return f":::{{admonition}} In short\n:class: otad-short\n{body}\n:::" if body else ""
 
 
