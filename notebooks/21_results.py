@@ -450,7 +450,7 @@ gaps = (pairs["ours"] - pairs["theirs"]).groupby(pairs["seed"]).mean()
 told = ledger.span("p21_energy", gaps.tolist())
 
 # %% tags=["remove-input"]
-ledger.say(f"What FastFlow's map is worth is stored for the page [Beside anomalib](../book/parity.md): on two drawn classes and {len(gaps)} seeds, with the same short-trained flow, the energy has {told} points more image AUROC than the probability. So FastFlow is not judged here by its paper's map, by which its place might be another.")  # fmt: skip
+ledger.say(f"What FastFlow's map is worth is stored for the page [Beside anomalib](../book/parity.md): on two drawn classes and {len(gaps)} seeds, with the same short-trained flow, the energy less the probability is {told} points of image AUROC. So FastFlow is not judged here by its paper's map, by which its place might be another.")  # fmt: skip
 
 # %% [markdown]
 # ## What it costs

@@ -245,7 +245,7 @@ ledger.record("p32_copy_differs", int((flipped["none"] != flipped["copy"]).sum()
 ledger.record("p32_plans", len(flipped))
 
 # %% tags=["remove-input"]
-ledger.say("Copying changed the column count in {p32_copy_differs} of {p32_plans} plans. Augmentation changed the column share by {p32_differences[none less flips, columns][0]:+.2f} points in the direction of the claim [{p32_differences[none less flips, columns][1]:+.2f}, {p32_differences[none less flips, columns][2]:+.2f}]. By the share of links it is {p32_differences[none less flips, links][0]:+.2f} [{p32_differences[none less flips, links][1]:+.2f}, {p32_differences[none less flips, links][2]:+.2f}]: dilution, as counted above.")  # fmt: skip
+ledger.say("Copying changed the column count in {p32_copy_differs} of {p32_plans} plans. Augmentation changed the column share by {p32_differences[none less flips, columns][0]:+.2f} points in the direction of the claim [{p32_differences[none less flips, columns][1]:+.2f}, {p32_differences[none less flips, columns][2]:+.2f}]. By the share of links it is {p32_differences[none less flips, links][0]:+.2f} [{p32_differences[none less flips, links][1]:+.2f}, {p32_differences[none less flips, links][2]:+.2f}]; dilution, as counted above, would make it negative.")  # fmt: skip
 
 # %% [markdown]
 # ## Verdict

@@ -477,7 +477,7 @@ plotting.table(costs, said, formats="{:.2f}", timing=True)
 ledger.say("What does adapting to today's light win back? On solar cells with planted defects, image and pixel AUROC under four corruptions make {p33_cells} cells: in the mean over seeds TTAD is below the detector that does not adapt in {p33_lost[TTAD]} of them, TTT++ in {p33_lost[TTT++]} and TTAC in {p33_lost[TTAC]}; and below RD4AD, which learns once and does not adapt, in {p33_rd_ahead}.", short=True)  # fmt: skip
 
 # %% [markdown]
-# At the matched severities adapting brings back most where most was lost, and takes something where little was; for images at severity 5 it does not. The learning rate can decide as much as the method: at one common rate whoever has the better units wins. What the parts of TTAD contribute is the question
+# At the matched severities adapting brings back most where most was lost, and takes something where little was; for images at severity 5 what comes back does not follow what was lost. The learning rate can decide as much as the method: at one common rate whoever has the better units wins. What the parts of TTAD contribute is the question
 # of page [34](34_ttad_ablation), what its maps look like that of page [35](35_ttad_qualitative).
 #
 # ## Exercise

@@ -45,7 +45,7 @@ if scale == "paper":
 # ## Pictures
 #
 # The arena of page 30: classes whose clean PatchCore has an image AUROC of at least 0.9 and loses at least 0.1 under two or more corruptions. Two passed: monocrystalline solar cells with planted cuts, holes and contaminations, which have
-# masks and decide, and cells of all designs with the defects they came with, which have none and are only shown, because a design gives many of them away. Everything that is drawn below is of the first, and everything is at severity 5, as
+# masks and decide, and cells of all designs with the defects they came with, which have none and are judged nowhere, because a design gives many of them away (page 36 has their numbers). All that is drawn below is of the first, but for the last figure, where other classes are put to the same rule; everything is at severity 5, as
 # in print. (Pages 33 and 34 are judged at milder ones.)
 
 # %%
@@ -189,7 +189,7 @@ show_rows(by_gain(0.5), ["ttad Figure 4"])
 ledger.say(solar.NOTICE)
 
 # %% [markdown]
-# Read the second numbers too. Under noise an unadapted map begins where a clean one nearly ends: everything is far from the memory, and the defect is no farther than the rest.
+# Read the second numbers too. Under noise an unadapted map begins about where a clean one ends: everything is far from the memory, and the defect is no farther than the rest.
 #
 # All of it in one number each: pixel AUROC over all pictures, averaged over seeds. (Page 33 has it for TTAD's rivals, beside the paper's Table 3. There TTAD learns at another rate, so its row is another one.)
 
@@ -223,7 +223,7 @@ for ax, condition in zip(axes, KINDS, strict=True):
 axes[0].set_ylabel("AP by TTAD")
 fig.supxlabel("AP without adaptation", fontsize=10)
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(kinds))  # fmt: skip
-plotting.show(fig, "Four panels, one a corruption, of each picture's average precision by TTAD against that without adaptation, coloured by kind of defect, on logarithmic axes. Under brightness most dots lie far above the diagonal; under noise, blur and contrast they lie along it, at the lower left.")  # fmt: skip
+plotting.show(fig, "Four panels, one a corruption, of each picture's average precision by TTAD against that without adaptation, coloured by kind of defect, on logarithmic axes. Under brightness most dots lie far above the diagonal; under contrast many lie above it, though low; under blur a few do; under noise they lie along it, at the lower left.")  # fmt: skip
 
 
 # %%
@@ -285,7 +285,7 @@ ledger.record(
     bounds=(0, 100),
 )
 ledger.record("p35_ring", float(ring.mean()))
-ledger.say("The ring is {p35_ring:.0%} of the area. Without adaptation {p35_peaks[contrast][in ring, unadapted]:.0f} % of the maps peak there under contrast, with it {p35_peaks_trained[contrast][in ring, TTAD]:.0f} %; under brightness {p35_peaks[brightness][in ring, unadapted]:.0f} % and {p35_peaks_trained[brightness][in ring, TTAD]:.0f} %, while the share that peaks on the defect rises from {p35_peaks[brightness][on defect, unadapted]:.0f} % to {p35_peaks_trained[brightness][on defect, TTAD]:.0f} %. Adaptation repairs the middle of a cell; the rim stays behind.")  # fmt: skip
+ledger.say("The ring is {p35_ring:.0%} of the area. Without adaptation {p35_peaks[contrast][in ring, unadapted]:.0f} % of the maps peak there under contrast, with it {p35_peaks_trained[contrast][in ring, TTAD]:.0f} %; under brightness {p35_peaks[brightness][in ring, unadapted]:.0f} % and {p35_peaks_trained[brightness][in ring, TTAD]:.0f} %, while the share that peaks on the defect rises from {p35_peaks[brightness][on defect, unadapted]:.0f} % to {p35_peaks_trained[brightness][on defect, TTAD]:.0f} %. Where adaptation repairs the middle of a cell, as under brightness, the rim takes many of the peaks that are left.")  # fmt: skip
 
 # %% [markdown]
 # What else went wrong is a matter of two averages. TTAD pulls every patch to the memory, and page 31 showed that Eq. 6 leaves no patch out: a defect keeps at least one link, too. So normal and anomalous patches both come nearer. What
@@ -307,7 +307,7 @@ said = "Mean value of a map on normal and on anomalous pixels, first seed"
 plotting.table(table, said, formats="{:.2f}")
 
 # %% tags=["remove-input"]
-ledger.say("Adapting to brightness takes normal pixels from {p35_near[brightness][normal, unadapted]:.1f} to {p35_near[brightness][normal, TTAD]:.1f} and anomalous ones from {p35_near[brightness][anomalous, unadapted]:.1f} to {p35_near[brightness][anomalous, TTAD]:.1f}: the ratio goes from {p35_near[brightness][ratio, unadapted]:.2f} to {p35_near[brightness][ratio, TTAD]:.2f}, where the clean one is {p35_near[clean][ratio, unadapted]:.2f}. Under contrast it goes from {p35_near[contrast][ratio, unadapted]:.2f} to {p35_near[contrast][ratio, TTAD]:.2f}, under noise from {p35_near[gaussian noise][ratio, unadapted]:.2f} to {p35_near[gaussian noise][ratio, TTAD]:.2f}. A ratio below 1 is a map in negative: the defect is its calmest place. An alignment of distributions has no reason to turn a negative into a positive.")  # fmt: skip
+ledger.say("Adapting to brightness takes normal pixels from {p35_near[brightness][normal, unadapted]:.1f} to {p35_near[brightness][normal, TTAD]:.1f} and anomalous ones from {p35_near[brightness][anomalous, unadapted]:.1f} to {p35_near[brightness][anomalous, TTAD]:.1f}: the ratio goes from {p35_near[brightness][ratio, unadapted]:.2f} to {p35_near[brightness][ratio, TTAD]:.2f}, where the clean one is {p35_near[clean][ratio, unadapted]:.2f}. Under contrast it goes from {p35_near[contrast][ratio, unadapted]:.2f} to {p35_near[contrast][ratio, TTAD]:.2f}, under noise from {p35_near[gaussian noise][ratio, unadapted]:.2f} to {p35_near[gaussian noise][ratio, TTAD]:.2f}. A ratio below 1 is a map in negative: the defect is its calmest place. Nothing in an alignment of distributions asks that a negative become a positive; the table has where it did, and where it did not.")  # fmt: skip
 
 # %% [markdown]
 # ## More classes (Figure 8)

@@ -105,7 +105,9 @@ for name in scenes.NAMES:
         overlap.setdefault(finder, {})[name] = float((both / any_).mean())
 ledger.record("p41_overlap", overlap, tolerance=0.05)
 table = pd.DataFrame(overlap).T.assign(mean=lambda t: t.mean(axis=1))
-said = "Intersection over union with the exact mask, mean of the pictures"
+said = (
+    "Intersection over union with the exact mask, normal pictures of turned scenes"
+)
 plotting.table(table.rename_axis("segmenter").reset_index(), said, formats="{:.2f}")
 
 # %% [markdown]
@@ -157,7 +159,7 @@ ledger.say(
 
 # %% [markdown]
 # ## Who gets the attention (Figure 5)
-# The backward plan asks each entry of the memory which query it would choose. Summed over entries it says how much mass a place of the query receives. Left without the foreground mechanism, right with it.
+# The backward plan asks each entry of the memory which query it would choose. Summed over entries it says how much mass a place of the query receives. Left without the foreground mechanism, which is OCT (page 40), right with it.
 
 # %%
 whole = memory("none", shots, inside[:2])
@@ -181,7 +183,7 @@ plotting.show_maps(
     queries[:1],
     inside[2:3],
     large,
-    ["query,\nits object"],
+    ["query and its object"],
     alt="The maps show the mass that places receive; bright is much.",
     shows=["foct Figure 5"],
 )
@@ -268,8 +270,10 @@ spent = {
 }
 ledger.record("p41_seconds", spent, timing=True, bounds=(0, 60))
 plotting.table(
-    pd.DataFrame({"ms a query": 1000 * pd.Series(spent)}).reset_index(),
-    "With the cheap navigator",
+    pd.DataFrame({"ms a query": 1000 * pd.Series(spent)})
+    .rename_axis("method")
+    .reset_index(),
+    "With the cheap navigator; the pairs that foct-19 counts are a small part of it",
     formats="{:.0f}",
     timing=True,
 )
@@ -279,7 +283,7 @@ plotting.table(
 
 # %% tags=["remove-input"]
 ledger.say(
-    "Does the mask keep the background out of FOCT's memory? With it {p41_background[FOCT]:.0%} of the episodic memory is background, without it {p41_background[OCT]:.0%}, with an inverted one {p41_background[inverted]:.0%}, on drawn scenes whose patches are {p41_background[all]:.0%} background: the numbers of picks decide, not the mask.",
+    "Does the mask keep the background out of FOCT's memory? With it {p41_background[FOCT]:.0%} of the episodic memory is background, without it {p41_background[OCT]:.0%}, with an inverted one {p41_background[inverted]:.0%}, on drawn scenes whose patches are {p41_background[all]:.0%} background: what decides is on which side of the mask the larger number of picks is taken.",
     short=True,
 )
 

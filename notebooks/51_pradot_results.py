@@ -266,7 +266,7 @@ ledger.say("On scenes PRADOT is {p51_ahead_logic_image_core[mean]:+.1f} points o
 
 # %% tags=["remove-input"]
 if scale != "paper":
-    ledger.say("Once PatchCore, too, looks at directions alone, PRADOT's distance to it goes from {p51_ahead_logic_spro_core[mean]:+.1f} to {p51_ahead_logic_spro_cosine[mean]:+.1f} points of AU-sPRO on scenes, and from {p51_ahead_plain_pixel_core[mean]:+.1f} to {p51_ahead_plain_pixel_cosine[mean]:+.1f} points of pixel AUROC on the panel. The two change in opposite senses: on the scenes, and most on the bottle, length seems to be knowledge (how strong is the edge of the juice?), on textures it is noise (how much contrast has this patch?). What is left, {p51_ahead_logic_spro_cosine[mean]:+.1f} and {p51_ahead_plain_pixel_cosine[mean]:+.1f}, is what a grid of learnt averages adds to a memory with the same eyes. And the row with $p = 3$ says how easily a rival is made weak: with it, PRADOT leads by {p51_ahead_logic_spro_other[mean]:.1f} points of AU-sPRO on the scenes.")  # fmt: skip
+    ledger.say("Once PatchCore, too, looks at directions alone, PRADOT's distance to it goes from {p51_ahead_logic_spro_core[mean]:+.1f} to {p51_ahead_logic_spro_cosine[mean]:+.1f} points of AU-sPRO on scenes, and from {p51_ahead_plain_pixel_core[mean]:+.1f} to {p51_ahead_plain_pixel_cosine[mean]:+.1f} points of pixel AUROC on the panel. The two change in opposite senses: on the scenes, and most on the bottle, length seems to be knowledge (how strong is the edge of the juice?), on textures it is noise (how much contrast has this patch?). What is left, {p51_ahead_logic_spro_cosine[mean]:+.1f} and {p51_ahead_plain_pixel_cosine[mean]:+.1f}, is the difference between a grid of learnt averages and a memory with the same eyes, as a mean: scene by scene it has both signs. And the row with $p = 3$ says how easily a rival is made weak: with it, PRADOT leads by {p51_ahead_logic_spro_other[mean]:.1f} points of AU-sPRO on the scenes.")  # fmt: skip
 
 # %% [markdown]
 # ## Table 3: class by class, where logic is at stake
@@ -439,10 +439,10 @@ plotting.margins(found, effects=dict.fromkeys(judged, RULE["smallest_effect"]))
 # | image score on LOCO | AUROC | official evaluation: logical and structural apart, then the mean | the same |
 # | AU-sPRO on LOCO | following the data set's authors | defects of a picture merged into one mask of 224 pixels | one mask a defect |
 # | stages, local and global | averaged | four separate runs, their maps averaged | one object, the same mean |
-# | PatchCore's numbers | copied from a benchmark | – | measured, three variants |
+# | PatchCore's numbers | copied from a benchmark | – | measured, with variants |
 #
 # ## What it costs
-# Seconds a class, to learn and to score one picture. PRADOT pays when it learns, a memory pays when it is asked.
+# Seconds a class, to learn and to score one picture. PRADOT pays when it learns; a memory pays when it is asked, if it keeps every patch.
 
 # %% tags=["timing", "hide-input"]
 data = next(iter(kept.values()))[0]
@@ -467,7 +467,7 @@ plotting.table(costs, caption, formats=formats, timing=True)
 # %% tags=["remove-input"]
 WHERE = "the paper's data." if scale == "paper" else "drawn scenes, textures, photographs and solar cells."  # fmt: skip
 ledger.say(
-    "Who wins, prototypes or a memory? PRADOT less PatchCore is {p51_ahead_logic_spro_core[mean]:+.1f} points of AU-sPRO [{p51_ahead_logic_spro_core[low]:+.1f}, {p51_ahead_logic_spro_core[high]:+.1f}] where anomalies are logical, and where they are not {p51_ahead_plain_pixel_core[mean]:+.1f} points of pixel AUROC [{p51_ahead_plain_pixel_core[low]:+.1f}, {p51_ahead_plain_pixel_core[high]:+.1f}], on "
+    "Who wins, prototypes or a memory? PRADOT less PatchCore is {p51_ahead_logic_spro_core[mean]:+.1f} points of AU-sPRO [{p51_ahead_logic_spro_core[low]:+.1f}, {p51_ahead_logic_spro_core[high]:+.1f}] on what stands for LOCO, logical and structural defects together, and on what stands for MVTec AD {p51_ahead_plain_pixel_core[mean]:+.1f} points of pixel AUROC [{p51_ahead_plain_pixel_core[low]:+.1f}, {p51_ahead_plain_pixel_core[high]:+.1f}], on "
     + WHERE,
     short=True,
 )

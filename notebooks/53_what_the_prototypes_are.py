@@ -52,7 +52,7 @@ def laid_out(cost, **options):
 
 # UMAP compiles itself at its first call; that belongs to importing it
 line = np.arange(40.0)
-laid_out(np.abs(np.subtract.outer(line, line)), n_neighbors=5, random_state=0)
+_ = laid_out(np.abs(np.subtract.outer(line, line)), n_neighbors=5, random_state=0)
 
 # %% [markdown]
 # ## Damaged twins
@@ -340,7 +340,7 @@ ledger.say(f"α = {last:g} adds to α = 0 {{p53_gain_paper[α = 0][0]:+.2f}} [{{
 
 # %% [markdown]
 # ### Is the anomaly removed?
-# The ledger's test is "inside" above "outside". But masks lie on objects, and objects are harder to copy than background: "twin, inside" repeats the measurement at the same pixels of the undamaged twin, where there is nothing to remove, and only what is beyond it, the *excess*, is the anomaly's. And it has really gone only if "rebuilt to twin" is below "image to twin". **pradot-15**: the margin is the excess, mean over both scenes and all kinds, at each of the two $\alpha$ that the method uses, 0 and 0.3.
+# The ledger's test is "inside" above "outside". But masks lie on objects, and objects are harder to copy than background: "twin, inside" repeats the measurement at the same pixels of the undamaged twin, where there is nothing to remove, and only what is beyond it, the *excess*, is the anomaly's. And it has really gone only if "rebuilt to twin" is below "image to twin". **pradot-15**: the margin is the excess, mean over both scenes and all kinds, at each of the two $\alpha$ that the method uses, 0 and 0.3. (The table has the two ends, 0 and the largest.)
 
 # %%
 table = (
@@ -375,7 +375,7 @@ text = {"why": why, "reading": reading, "unit": "of the pixel range"}
 ledger.verdict("pradot-15", margins, **text, **RULE)
 
 # %% tags=["remove-input"]
-ledger.say("Of the gap of {p53_gap:.3f} between inside and outside, {p53_excess:.3f} is left after the twin's own error at the same pixels is taken off; the rest is that masks lie on objects, which are harder to copy than background. The rebuilt region is closer to the twin than the damaged one in {p53_closer_added:.0%} of the cases (seed, kind, α) where something was added, a thread or a stain, and in {p53_closer_moved:.0%} where something sits in the wrong place. Like any patch that is familiar somewhere, a part in the wrong place has prototypes to be rebuilt from; a thread has none.")  # fmt: skip
+ledger.say("Of the gap of {p53_gap:.3f} between inside and outside, {p53_excess:.3f} is left after the twin's own error at the same pixels is taken off; the rest is that masks lie on objects, which are harder to copy than background. The rebuilt region is closer to the twin than the damaged one in {p53_closer_added:.0%} of the cases (seed, kind, α) where something was added, a thread or a stain, and in {p53_closer_moved:.0%} where something sits in the wrong place. By that share the two are not far apart; the excess in the table tells them apart: it is large for a thread and a stain, which no prototype resembles, and small or negative for a part that is cut or in the wrong place, and has prototypes to be rebuilt from.")  # fmt: skip
 
 # %% [markdown]
 # ### Do the prototypes of one cell specialise?

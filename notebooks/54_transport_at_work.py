@@ -130,7 +130,7 @@ for c, tolerance in (("excess", 0.1), ("partners", 0.05)):
 ledger.record("p54_error_100_start", float(at.loc[("start", 100), "error"]), below=1e-6)  # fmt: skip
 ledger.record("p54_error_100_learnt", float(at.loc[("learnt", 100), "error"]), tolerance=0.2)  # fmt: skip
 ledger.record("p54_columns", small.shape[1])
-ledger.record("p54_error_least", sweep["error"].iloc[-1], tolerance=0.5)
+ledger.record("p54_error_least", float(sweep.loc[("learnt", 1000, EPSILONS[-1]), "error"]), tolerance=0.5)  # fmt: skip
 ledger.record("p54_epsilon_least", EPSILONS[-1])
 ledger.say("At the paper's ε = 0.01 the plan costs {p54_excess[start]:.1%} more than the exact one at the start and {p54_excess[learnt]:.1%} more once learnt, and an embedding shares its mass among {p54_partners[start]:.0f} and {p54_partners[learnt]:.0f} of {p54_columns} prototypes. One hundred iterations leave a marginal error of {p54_error_100_start:.0e} and {p54_error_100_learnt:.0e}: the classical bound on the speed of the iterations depends on the range of M divided by ε, and learning widens that range. At ε = {p54_epsilon_least:g} even a thousand iterations leave {p54_error_least:.0e} on the learnt problem. A sharper plan is a slower plan. (Where the excess dips below zero nothing has been beaten: a plan that misses its marginals may be cheaper than any that meets them.)")  # fmt: skip
 
@@ -366,7 +366,7 @@ def log_domain(M, epsilon, n_iter):
 
 
 # %% [markdown]
-# Same cost in single precision, same marginals, same iterations, one thread, one run. *Distance* is the total variation between the plan and the reference's after the same iterations (0 is equal, 0.5 means that a plan of no mass came back, inf or a dash that the numbers overflowed). *Memory* is the peak beside the cost, in units of the cost matrix, traced on the larger problem of stride 8. Look at the column of ε = 0.001.
+# Same cost in single precision, same marginals, same iterations, one thread, one run. *Distance* is the total variation between the plan and the reference's after the same iterations (0 is equal, 0.5 means that a plan of no mass came back, inf that the numbers overflowed). *Memory* is the peak beside the cost, in units of the cost matrix, traced on the larger problem of stride 8. Look at the second table, of the smaller ε.
 
 
 # %%

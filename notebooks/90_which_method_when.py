@@ -228,7 +228,7 @@ ledger.record("p90_best_of", best_of, tolerance=0.5)
 ledger.record("p90_ranks", float(finds["structural"].corr(finds["logical"], "spearman")), tolerance=0.9)  # fmt: skip
 
 # %% tags=["remove-input"]
-ledger.say("Half of the intervals reach less far than this to either side: " + ", ".join(f"{g} {{p90_half[{g}]:.0f}}" for g in half) + " points. Of all methods, so many find the group: " + ", ".join(f"{g} {{p90_found_by[{g}]:.0%}}" for g in half) + ". The best that sees no normal picture has " + ", ".join(f"{g} {{p90_best_of[alone][{g}]:.0f}}" for g in half) + " %, the best that learns " + ", ".join(f"{g} {{p90_best_of[taught][{g}]:.0f}}" for g in half) + " %. Whoever ranks high on damage need not do so on logical defects: the rank correlation of the two columns is {p90_ranks:.2f}.")  # fmt: skip
+ledger.say("Half of the intervals reach less far than this to either side: " + ", ".join(f"{g} {{p90_half[{g}]:.0f}}" for g in half) + " points. Of all methods, so many find the group: " + ", ".join(f"{g} {{p90_found_by[{g}]:.0%}}" for g in half) + ". The best that sees no normal picture has " + ", ".join(f"{g} {{p90_best_of[alone][{g}]:.0f}}" for g in half) + " %, the best that learns " + ", ".join(f"{g} {{p90_best_of[taught][{g}]:.0f}}" for g in half) + " %. How far the rank on damage tells the rank on logical defects: the rank correlation of the two columns is {p90_ranks:.2f}.")  # fmt: skip
 
 # %% [markdown]
 # Finding *that* something is wrong is one thing, showing *where* another. PRO, the share of a defect that is covered while few good pixels are flagged (page [02](02_metrics)), for the same groups; random maps have 15 %.
@@ -251,7 +251,7 @@ plotting.table(pro.rename_axis(index=None), formats="{:.0f}", folded="PRO (%) by
 # | a texture; an object; real defects; where it is | page [21](21_results) | image AUROC, or PRO, over seeds | time |
 # | damage; logical; tiny; large | this page | image AUROC, over pictures | time |
 # | parts missing, swapped or too many | page [51](51_pradot_results): two methods only | image AUROC, over seeds | time |
-# | light or contrast shift | page [35](35_ttad_qualitative) | image AUROC under both, at severity 5, over seeds | time |
+# | light or contrast shift | page [36](36_ttad_contrast) | image AUROC under both, at severity 5, over seeds | time |
 # | a picture must be quick; a small file; no time to fit | this page, all defects | image AUROC, over pictures | the one that counts |
 #
 # Rows of other pages are those that are stored at laptop scale.
@@ -361,7 +361,7 @@ ledger.say(
 quick, small = needs["ms a picture"] < 40, needs["numbers kept"] < 1_000_000
 able = needs.index[quick & small]
 worst = finds.loc[able, ["structural", "logical"]].min(axis=1).sort_values(ascending=False)  # fmt: skip
-plotting.table(worst.to_frame("the worse of both").head(8), caption="Image AUROC (%)", formats="{:.0f}", timing=True)  # fmt: skip
+plotting.table(worst.to_frame("the worse of both").head(8), caption="Image AUROC (%), the best of those that are left", formats="{:.0f}", timing=True)  # fmt: skip
 ledger.record(
     "p90_exercise", {"name": worst.index[0], "left": len(able)}, timing=timed
 )
