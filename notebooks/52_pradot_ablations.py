@@ -430,7 +430,7 @@ spans = {name: list(ledger.t_interval(v.tolist())) for name, v in gained.items()
 ledger.record("p52_memory", spans, tolerance=0.1)
 
 # %% tags=["remove-input"]
-ledger.say("A memory four times as long changes AU-sPRO by {p52_memory[local memory][0]:+.1f} points [{p52_memory[local memory][1]:+.1f}, {p52_memory[local memory][2]:+.1f}]; going from B / n = ½ to 4 changes it by {p52_memory[local ratio, short memory][0]:+.1f} [{p52_memory[local ratio, short memory][1]:+.1f}, {p52_memory[local ratio, short memory][2]:+.1f}] with the short memory and by {p52_memory[local ratio, long memory][0]:+.1f} [{p52_memory[local ratio, long memory][1]:+.1f}, {p52_memory[local ratio, long memory][2]:+.1f}] with the long one. We see nothing that a longer average gives back.")  # fmt: skip
+ledger.say("A memory four times as long changes AU-sPRO by {p52_memory[local memory][0]:+.1f} points [{p52_memory[local memory][1]:+.1f}, {p52_memory[local memory][2]:+.1f}]; going from B / n = ½ to 4 changes it by {p52_memory[local ratio, short memory][0]:+.1f} [{p52_memory[local ratio, short memory][1]:+.1f}, {p52_memory[local ratio, short memory][2]:+.1f}] with the short memory and by {p52_memory[local ratio, long memory][0]:+.1f} [{p52_memory[local ratio, long memory][1]:+.1f}, {p52_memory[local ratio, long memory][2]:+.1f}] with the long one. What a longer average gives back is the difference of these two.")  # fmt: skip
 
 # %% [markdown]
 # So look at the problem itself. Uniform marginals oblige every prototype to take its share of *every* batch. With $B < n$ there are more prototypes than embeddings, several must be fed the same ones, and what is fed alike might grow alike. If so, the closest other prototype should be nearer where $B/n$ is small. One scene, $\alpha = 0$:

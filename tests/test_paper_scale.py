@@ -54,7 +54,8 @@ def test_paper_scale_without_data_is_an_error_before_anything_is_computed(page, 
     with pytest.raises(ValueError, match="no folder was named for .*`DATA=/path make book SCALE=paper`"):
         _until_data(page)
     asked = []
-    monkeypatch.setattr(locations, "location", lambda name, folder: asked.append(name))
+    for asks in ("location", "bank"):
+        monkeypatch.setattr(locations, asks, lambda name, folder: asked.append(name))
     assert _until_data(page) == 1, "the second cell is the one with the imports: nothing is computed before"
     listed = re.findall(
         r"^\| `(\w+)` \|.*\| ([\d, ]+) \|$", (root() / "book" / "data.md").read_text(), re.MULTILINE
