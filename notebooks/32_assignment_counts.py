@@ -236,7 +236,9 @@ ends = {
     else [float(d.mean())] * 3
     for name, d in differences.items()
 }
-ledger.record("p32_differences", ends, tolerance=0.05)
+# On another processor a link may change its end; that is a hundred-thousandth of a point.
+kept = {name: [round(end, 4) for end in three] for name, three in ends.items()}
+ledger.record("p32_differences", kept, tolerance=0.05)
 plotting.table(pd.DataFrame(ends, index=["mean", "low", "high"]).T, caption="Differences in points of share, 95 % intervals over seeds (positive = as claimed)", formats="{:+.3f}")  # fmt: skip
 flipped = counts.pivot_table(
     index=["seed", "corruption"], columns="augmentation", values="columns"
