@@ -43,7 +43,7 @@ if scale == "paper":
 # | **aligned**, **textures**, **cells** | the four drawn scenes as they are; two textures; two kinds of solar cells with planted defects | MVTec AD |
 # | **turned** | the same scenes from farther away, anywhere in the picture and turned, with planted defects | MPDD, whose products are sparse and lie freely |
 #
-# A split is a seed: it draws the shots and, unlike in the paper, the queries too, and shuffles their order, for FOCT is a method on a *stream*. (At paper scale queries are the data set's, and the shots of each split are listed in `otad/studies/foct_splits.csv`.) Masks of the foreground are exact, as the renderer gives them (at paper scale: what SAM finds in the shots, or GrabCut where SAM cannot be loaded). Textures and cells fill the picture and have none: there FOCT is its variant without.
+# A split is a seed: it draws the shots and, unlike in the paper, the queries too, and shuffles their order, for FOCT is a method on a *stream*. (At paper scale queries are the data set's, and the shots of each split are listed in `otad/studies/foct_splits.csv`.) Masks of the foreground are exact, as the renderer gives them (at paper scale: what SAM finds in the shots, or GrabCut where the extra `sam` is not installed). Textures and cells fill the picture and have none: there FOCT is its variant without.
 
 # %%
 GROUPS = {"MVTec AD": ("aligned", "textures", "cells"), "MPDD": ("turned",)}

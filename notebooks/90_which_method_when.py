@@ -22,12 +22,10 @@ import json
 
 import numpy as np
 import pandas as pd
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from otad import ledger, plotting
 from otad.data.readers.locations import use_location
 from otad.judgement import MIN_SEEDS
-from otad.scale import device
 from otad.studies import benchmark_arena, choosing
 from otad.studies import benchmark_results as benchmark
 from otad.studies import which_method as study
@@ -169,28 +167,8 @@ ledger.say((f"Enough here: {here}." if few else "No rows yet.") + " On page [42]
 
 # %%
 data = study.pictures(study.classes(scale)[-1], study.SEED, scale)
-
-
-def trained(name):
-    """Count the parameters that an optimiser moves, in one epoch; TTAD's moves them at the test."""
-    moved = {}
-    note = lambda optimiser, *_: moved.update((id(p), p) for g in optimiser.param_groups for p in g["params"] if p.requires_grad)  # noqa: E731  # fmt: skip
-    method = study.BUILDS[name](scale, study.SEED, **json.loads(settings[name]))
-    inner = getattr(method, "method", method)
-    if not hasattr(inner, "epochs"):
-        return 0
-    inner.epochs = 1
-    hook = register_optimizer_step_pre_hook(note)
-    few = data.train if name == "DFR" else data.train[:8]  # DFR's width is learnt
-    method.fit(few.to(device()))
-    if name == "TTAD":
-        method.score(data.test[:4].to(device()))
-    hook.remove()
-    return sum(p.numel() for p in moved.values())
-
-
 settings = {c["method"]: c["settings"] for c in cells if c["what"] == "board"}
-needs["trained"] = [trained(m) for m in needs.index]
+needs["trained"] = [study.trained(m, json.loads(settings[m]), data, scale) for m in needs.index]  # fmt: skip
 ledger.record("p90_trained", needs["trained"].to_dict(), tolerance=0.05)
 
 # %% tags=["timing"]

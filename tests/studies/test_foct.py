@@ -131,31 +131,34 @@ def test_more_shots_than_normal_pictures_are_refused_and_fewer_are_drawn_once_ea
         few_shot.few(images, 6, torch.Generator())
 
 
-def test_the_object_of_real_shots_is_found_by_sam_where_it_loads_and_by_grabcut_elsewhere(monkeypatch):
+def test_the_object_of_real_shots_is_found_by_sam_where_its_library_is_and_by_grabcut_elsewhere(monkeypatch):
     shots = few_shot.scenes.load("bottle", 48, 2, 1, 1, seed=0).train
 
-    def asked(load):
+    def asked(installed, load=None):
         few_shot.segmenter.cache_clear()
+        monkeypatch.setattr(few_shot, "find_spec", lambda name: installed if name == "transformers" else None)
         monkeypatch.setattr(few_shot, "segment_anything", load)
         try:
             return few_shot.segmenter()[0], few_shot.objects(shots)
         finally:
             few_shot.segmenter.cache_clear()
 
-    def missing(**_):
-        raise ValueError("not installed")
+    def damaged(**_):
+        raise ValueError("has another SHA-256")
 
-    name, masks = asked(missing)
-    assert name == "GrabCut, as SAM could not be loaded: not installed"
+    name, masks = asked(None)
+    assert name == "GrabCut, as the extra “sam” is not installed"
     assert masks.shape == (2, 48, 48)
+    with pytest.raises(ValueError, match="another SHA-256"):  # no other segmenter unasked
+        asked("there", damaged)
     middle = torch.zeros(2, 48, 48, dtype=torch.bool)
     middle[:, 12:36, 12:36] = True
-    name, masks = asked(lambda **_: lambda images: middle)
+    name, masks = asked("there", lambda **_: lambda images: middle)
     assert name == "SAM"
     assert torch.equal(masks, middle)
     one_empty = middle & torch.tensor([True, False])[:, None, None]
     for nothing_to_part in (one_empty, ~one_empty):
-        assert asked(lambda found=nothing_to_part, **_: lambda images: found)[1] is None
+        assert asked("there", lambda found=nothing_to_part, **_: lambda images: found)[1] is None
 
 
 def test_the_shots_of_real_splits_are_listed():

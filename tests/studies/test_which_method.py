@@ -138,3 +138,14 @@ def test_what_is_known_of_the_pictures():
     rows = list(study.compute(cell, "smoke"))
     assert [row["i"] for row in rows] == list(range(len(rows)))
     assert all((row["kind"] == "good") == (row["groups"] == []) == (row["share"] == 0) for row in rows)
+
+
+def test_trained_counts_what_descent_moves_and_nothing_of_a_memory():
+    data = study.pictures(study.classes("smoke")[-1], study.SEED, "smoke")
+    memory = study.ALL_PLANS["PatchCore"].settings("smoke")
+    assert study.trained("PatchCore", memory, data, "smoke") == 0
+    assert study.trained("PRADOT", {}, data, "smoke") == 0  # epochs of transport, without descent
+    plan = study.ALL_PLANS["STPM"].settings("smoke")
+    method = study.BUILDS["STPM"]("smoke", study.SEED, **plan)
+    own = getattr(method, "method", method).build_student().parameters()
+    assert study.trained("STPM", plan, data, "smoke") == sum(p.numel() for p in own) > 0

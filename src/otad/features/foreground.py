@@ -231,9 +231,8 @@ def segment_anything(
     try:
         if not Path(name).is_dir():
             file = Path(hf_hub_download(name, "model.safetensors", revision=revision))
-            check_hash(
-                file, file.resolve().name
-            )  # the hub's cache calls a file of weights by the SHA-256 that the commit names
+            # The hub's cache calls a file of weights by the SHA-256 that the commit names.
+            check_hash(file, file.resolve().name)
         sam = SamModel.from_pretrained(name, revision=revision)
     except OSError as error:
         raise ValueError(

@@ -7,6 +7,7 @@ import csv
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +106,13 @@ def task(cell: Cell, scale: str, defects: tuple[str, ...] | None = None) -> Task
 
 @lru_cache(maxsize=1)
 def segmenter() -> tuple[str, Callable[[Tensor], Tensor]]:
-    """Return what finds the object at paper scale, and its name: SAM as in print, or GrabCut where SAM cannot be loaded, with the reason."""
-    try:
-        return "SAM", segment_anything(device=device())
-    except ValueError as error:
-        return f"GrabCut, as SAM could not be loaded: {error}", GrabCut()
+    """Return what finds the object at paper scale, and its name: SAM as in print, or GrabCut where SAM's library is not installed.
+
+    Raises ValueError where it is, and its weights are missing or damaged: no cell takes another segmenter unasked.
+    """
+    if find_spec("transformers") is None:
+        return "GrabCut, as the extra “sam” is not installed", GrabCut()
+    return "SAM", segment_anything(device=device())
 
 
 def objects(shots: Tensor) -> Tensor | None:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from otad.data.drawn import textures
 from otad.features.pretrained import wide_resnet50_2
@@ -307,6 +308,31 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
             | learnt
             | {"tops": tops, "maps": packed(said.maps, ~data.labels, drawn(data))}
         )
+
+
+def trained(name: str, settings: dict[str, Any], data: Any, scale: str) -> int:
+    """Count the parameters that a method's optimisers move, in one epoch on eight pictures; 0 for a method without descent.
+
+    DFR gets all pictures, since its width is learnt from them; TTAD moves its parameters when it is asked.
+    """
+    method = BUILDS[name](scale, SEED, **settings)
+    inner = getattr(method, "method", method)
+    if not hasattr(inner, "epochs"):
+        return 0
+    inner.epochs, moved = 1, {}
+
+    def note(optimiser: Optimizer, *_: Any) -> None:
+        every = [p for group in optimiser.param_groups for p in group["params"] if p.requires_grad]
+        moved.update({id(p): p.numel() for p in every})
+
+    hook = register_optimizer_step_pre_hook(note)
+    try:
+        method.fit((data.train if name == "DFR" else data.train[:8]).to(device()))
+        if name == "TTAD":
+            method.score(data.test[:4].to(device()))
+    finally:
+        hook.remove()
+    return sum(moved.values())
 
 
 STUDY = Study("which_method", cells, compute, seconds=11.0)
