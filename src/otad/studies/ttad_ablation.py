@@ -40,7 +40,7 @@ RATE = {
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=5, paper=0)
+    return pick(scale, smoke=2, laptop=20, paper=0)
 
 
 def cells(scale: str) -> list[Cell]:

@@ -76,7 +76,7 @@ def setting(scale: str, data: str = "mvtec_ad") -> dict[str, Any]:
         "frozen": pick(scale, smoke=4, laptop=4, paper=0),  # stages up to this stride
     }
     return {
-        "n_beside": pick(scale, smoke=1, laptop=5),  # of flagged classes, and at severity 5
+        "n_beside": pick(scale, smoke=1, laptop=5),  # of flagged classes, which nothing judges
         "side": pick(scale, smoke=64, laptop=128, paper=224),
         "n_train": pick(scale, smoke=8, laptop=100),
         "n_good": n_good,
@@ -92,7 +92,7 @@ def severities(scale: str) -> dict[str, int]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10, paper=5)
+    return pick(scale, smoke=2, laptop=20, paper=5)
 
 
 def cells(scale: str) -> list[Cell]:
@@ -116,7 +116,7 @@ def _judged(scale: str, classes: tuple[str, ...]) -> list[Cell]:
         beside = seed < FIRST_SEED + grid["n_beside"]
         for name in classes:
             conditions = [("clean", 0), *levels.items()]
-            if name not in FLAGGED and levels != HARDEST and beside:
+            if name not in FLAGGED and levels != HARDEST:
                 conditions += HARDEST.items()
             if name not in FLAGGED or beside:
                 key = {"phase": "judged", "class": name, "seed": seed}
