@@ -21,6 +21,11 @@ def test_the_address_is_written_in_one_place(book):
     assert all("somebody" in cell.source and "OWNER" not in cell.source for cell in cells[:2])
 
 
+def test_readers_do_not_see_what_is_said_to_the_formatter(book):
+    book("10_page", "x = [1,2]  # fmt: skip\ny = 3  # stays")
+    assert notebooks.read("10_page").cells[-1].source.endswith("x = [1,2]\ny = 3  # stays")
+
+
 def test_pairing_writes_what_changed_and_only_that(book):
     assert [p.name for p in notebooks.pair()] == ["10_page.ipynb"]
     assert notebooks.pair() == []

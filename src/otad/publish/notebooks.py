@@ -1,6 +1,7 @@
 """notebooks/NN_slug.py, the only source, becomes a notebook: for Colab unexecuted, for the book with parameters."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ if "google.colab" in sys.modules and importlib.util.find_spec("otad") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "otad @ git+{url}@{branch}"], check=True)
     print("python", sys.version.split()[0], *(f"{{name}} {{version(name)}}" for name in ("otad", "torch", "numpy")))"""
 
+FORMATTER = re.compile(
+    r"[ \t]*# fmt: \w+$", re.MULTILINE
+)  # what is said to the formatter is not said to readers
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
 
 
@@ -43,6 +47,9 @@ def read(page: str, colab: bool = False) -> NotebookNode:
     if not source.is_file():
         raise ValueError(f"there is no page {page!r}; the pages are {', '.join(pages())}")
     notebook = jupytext.read(source)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source = FORMATTER.sub("", cell.source)
     if colab:
         url, branch = address()
         notebook.cells[0].source += "\n\n" + BADGE.format(link=colab_link(page))
