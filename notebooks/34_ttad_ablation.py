@@ -308,7 +308,7 @@ if steps:
 # %% [markdown]
 # ## Verdicts
 #
-# Planted defects at the matched severities, ten seeds. The claims say *every cell*: each corruption and metric is an inequality of its own, and for ttad-10 each transport row against each single Gaussian. (The row of copies is left out
+# Planted defects at the matched severities. The claims say *every cell*: each corruption and metric is an inequality of its own, and for ttad-10 each transport row against each single Gaussian. (The row of copies is left out
 # there: it is the discrete row once more.) A gap of less than one point is called negligible: page 30 says why.
 
 
