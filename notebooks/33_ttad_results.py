@@ -59,8 +59,7 @@ if scale == "paper":
 
 # %%
 grid, SEVERITY = study.setting(scale, dataset), study.severities(scale)
-n_seeds = study.n_seeds(scale)
-print(grid, SEVERITY, sep="\n")
+print(grid, SEVERITY, n_seeds := study.n_seeds(scale), sep="\n")
 
 # %% [markdown]
 # ## The loop
@@ -236,12 +235,8 @@ def compare(number, metric, shows):
     rest |= {name: own for (of, name), own in apart.items() if of == metric}
     long = pd.concat(rest, names=["class", "method"]).reset_index()
     said = f"Here {n_seeds} seeds, {grid['n_beside']} of what is flagged"
-    plotting.table(
-        long,
-        said,
-        formats="{:.1f}",
-        folded="Real-IAD; by class, severity 5, flagged",
-    )
+    folded = "Real-IAD; by class, severity 5, flagged"
+    plotting.table(long, said, formats="{:.1f}", folded=folded)
 
 
 compare("Table 1", "image", ["ttad Table 1", "ttad Table 5"])
