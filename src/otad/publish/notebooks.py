@@ -23,9 +23,8 @@ if "google.colab" in sys.modules and importlib.util.find_spec("otad") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "otad @ git+{url}@{branch}"], check=True)
     print("python", sys.version.split()[0], *(f"{{name}} {{version(name)}}" for name in ("otad", "torch", "numpy")))"""
 
-FORMATTER = re.compile(
-    r"[ \t]*# fmt: \w+$", re.MULTILINE
-)  # what is said to the formatter is not said to readers
+# What a page says to the formatter is not said to its readers.
+FORMATTER = re.compile(r"[ \t]*# fmt: \w+$", re.MULTILINE)
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
 
 
