@@ -92,7 +92,7 @@ def arena(scale: str) -> dict[str, tuple[str, ...]]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=5, paper=PARTS)
+    return pick(scale, smoke=2, laptop=10, paper=PARTS)
 
 
 def cells(scale: str, plans: Plans) -> list[Cell]:

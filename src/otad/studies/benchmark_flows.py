@@ -60,7 +60,7 @@ PLANS = {
     "CFlow": Plan(
         tuple(
             {"strides": s, "lr": lr, "epochs": e, "steps": 5, "fibres": 1024, "positions": 32}
-            for s, e in ((FINE, 13), (COARSE, 15))
+            for s, e in ((FINE, 40), (COARSE, 45))
             for lr in (1e-3, 4e-3)
         ),
         chosen=2,

@@ -41,6 +41,7 @@ PLANS = {
         ),
         chosen=2,
         smoke={"patch_size": 32, "strides": (16, 16), "width": 4, "dimension": 8, "epochs": 1, "crops": 2},
+        long={"patch_size": 32, "strides": (8, 4), "width": 12, "lr": 2e-3, "epochs": 250, "crops": 10},
     ),
     "CutPaste": Plan(
         tuple(

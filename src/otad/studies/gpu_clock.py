@@ -44,7 +44,6 @@ def setting(scale: str) -> dict[str, Any]:
     return {
         "wide": pick(scale, smoke=32, laptop=256),
         "repeats": pick(scale, smoke=1, laptop=3),
-        "calls": pick(scale, smoke=1, laptop=30),  # of the benchmark's methods, of which the shortest counts
         "photo": pick(scale, smoke=96, laptop=320),
         "maps": pick(scale, smoke={3: (4, 12)}, laptop=MAPS),
         "share": pick(scale, smoke=2, laptop=16),  # the slow ones run on one channel in so many
@@ -187,10 +186,7 @@ def table2(cell: Cell, scale: str) -> Iterator[Row]:
 
 def passes(cell: Cell, scale: str) -> Iterator[Row]:
     """Yield what page 26 times: each configuration of the benchmark's Table 3 on one picture."""
-    at = "smoke" if scale == "smoke" else "paper"  # where the card is used
-    first, repeats = cell["seed"] - benchmark_clock.FIRST_SEED, setting(scale)["calls"]
-    for name, spent in benchmark_clock.passed(at, first, repeats=repeats).items():
-        yield {"configuration": name, "ms": 1000 * spent}
+    yield from benchmark_clock.compute(cell, "smoke" if scale == "smoke" else "paper")  # where the card is used
 
 
 def foct(cell: Cell, scale: str) -> Iterator[Row]:
