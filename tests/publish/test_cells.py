@@ -97,7 +97,11 @@ def test_a_page_reads_rows_and_is_told_what_is_missing(study):
     stored = ledger.stored("toy")
     assert [row["image"] for row in stored.value] == [1.0, 2.0]
     said = stored.sentence()
-    for word in ("make results STUDIES=toy", "3 minutes on one; and on two", "1 cells are still to be computed"):
+    for word in (
+        "make results STUDIES=toy",
+        "3 minutes on one; and on two",
+        "1 cells are still to be computed",
+    ):
         assert word in said
 
 
