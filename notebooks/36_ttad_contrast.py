@@ -269,7 +269,7 @@ if "stretching" in effects:
 # %% [markdown]
 # ## Verdict
 #
-# GNL less TTAD under contrast of severity 5, planted defects, from the stored rows. The TTAD that is judged is page 33's, at the rate that held-out seeds choose. That page has severity 5 on fewer seeds than this one, and seeds that have both are judged.
+# GNL less TTAD under contrast of severity 5, planted defects, from the stored rows. The TTAD that is judged is page 33's, at the rate that held-out seeds choose. Seeds that have both are judged.
 
 # %%
 lead = wide["contrast"]["GNL", True] - wide["contrast"]["TTAD", False]
@@ -296,7 +296,7 @@ margins = lead[
 ].dropna()  # a seed whose cells are not all there judges nothing
 steps = "TTAD with as many steps as the paper."
 if scale == "laptop":
-    steps = f"TTAD is page 33's: thirty steps (the paper: about 120) at {best['lr'].iloc[0]:g}; over this page's, at the printed rate, on all of its seeds, with contrast unrounded, GNL leads by {margins.mean():+.1f}."
+    steps = f"TTAD is page 33's: thirty steps (the paper: about 120) at {best['lr'].iloc[0]:g}; over this page's, at the printed rate, with contrast unrounded, GNL leads by {margins.mean():+.1f}."
     margins = (wide["contrast"]["GNL", True][first] - best["image"]).dropna()
 why = f"Over this page's TTAD GNL leads by {beside['lead_bytes'][first]:+.1f} with contrast stored as bytes{flagged}. GNL at laptop scale: EfficientNet-Lite0, a small student; not MVTec AD. {steps}"
 if "views, with EFDM" in effects:

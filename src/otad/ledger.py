@@ -257,7 +257,7 @@ class Stored:
         p = self.provenance
         threads = f"{p['threads']} thread{'' if p['threads'] == 1 else 's'}"
         return (
-            f"{len(p['codes'])} cells, stored by a long run: `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
+            f"{len(p['codes'])} cells, stored by `{p['command']}`, {p['seconds'] / 60:.0f} minutes on {p['machine']}, with {threads}, "
             f"torch {p['versions']['torch']}, commit `{p['commit']}`, {p['date'][:10]}."
             + (f" **{len(self.missing)} cells are still to be computed.**" if self.missing else "")
             + (_since(p["codes"], code, who) if code else "")
@@ -292,7 +292,8 @@ def stored(name: str) -> Stored:
 def _of_cells(found: dict[str, Any]) -> dict[str, Any]:
     """Return the provenance of a study: where its cells come from, and what they cost together."""
     sources = found["sources"]
-    said = {k: " and ".join(dict.fromkeys(str(s[k]) for s in sources)) for k in ("machine", "commit")}
+    joined = {"machine": "; and on ", "commit": "`, `"}
+    said = {k: between.join(dict.fromkeys(str(s[k]) for s in sources)) for k, between in joined.items()}
     return {
         **said,
         "command": f"make results STUDIES={found['study']}",
@@ -372,7 +373,7 @@ def _agreed(value: dict[str, Any], worst: tuple[float, float, str, tuple]) -> st
     _, gap, column, key = worst
     return rows + (
         "What does not depend on training equals the stored ones. Of the rest, the row farthest off, measured by its spread over seeds, is "
-        f"*{', '.join(map(str, key))}*: its {column} differs by {gap:.2g}, {value['spreads']:.1g} of that spread."
+        f"*{', '.join(map(str, key))}*: its {column} differs by {gap:.2g}, {value['spreads']:.1g} times that spread."
     )
 
 

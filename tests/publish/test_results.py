@@ -111,7 +111,7 @@ def test_the_sentence_of_a_study_counts_its_cells_and_says_whether_the_code_has_
         "codes": codes,
     }
     said = ledger.Stored([], provenance).sentence("new")
-    assert said.startswith("3 cells, stored by a long run: `make results STUDIES=toy`")
+    assert said.startswith("3 cells, stored by `make results STUDIES=toy`")
     assert said.endswith(told)
     assert "changed" not in ledger.Stored([], provenance).sentence()
 

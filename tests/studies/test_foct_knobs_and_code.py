@@ -153,8 +153,7 @@ def test_a_walk_from_uniform_plans_goes_towards_the_nearest_entry():
     memory, query = (torch.randn(n, 5, generator=generator) for n in (7, 9))
     beside = torch.cdist, PairNetwork(5, (4,), seed=0)
     few, many = (
-        foct_code.walk("text", 10 * memory, 10 * query, beside, scale, 0)
-        for scale in ("smoke", "laptop")
+        foct_code.walk("text", 10 * memory, 10 * query, beside, scale, 0) for scale in ("smoke", "laptop")
     )
     assert few["way"] < many["way"] < 100
     assert few["nearest"] < many["nearest"] <= 1
