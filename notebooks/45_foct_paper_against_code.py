@@ -128,11 +128,12 @@ caption = "Rank correlation of the printed navigator's scores of a query's patch
 names = {"nearest": "with the nearest entry", "steered": "with d = β ‖M − Q‖²"}
 names["sampled"] = "with the small one"
 plotting.table(ranks.rename(columns=names).rename_axis("unit").reset_index(), caption, formats="{:.2f}")  # fmt: skip
+ledger.record("p45_unlike", ranks["sampled"].idxmin())
 ledger.record("p45_ranks", {c: ranks[c].add_prefix("at ").to_dict() for c in ranks}, tolerance=0.2)  # fmt: skip
 
 # %% tags=["remove-input"]
 ledger.say(
-    "The same hundred steps do {p45_way[at 1]:.0f} % of the way in a unit of 1, {p45_way[at 10]:.0f} % at 10, {p45_way[at 100]:.0f} % at 100 and {p45_way[at as they are]:.0f} % with features as they are; the code's network does {p45_way_code:.0f} % at 10. So a text that names neither unit nor width does not say which method it is. Against the printed one, $d = \\beta \\lVert M - Q \\rVert^2$, by which FOCT is judged, ranks patches with a correlation of {p45_ranks[steered][at 1]:.2f}, {p45_ranks[steered][at 10]:.2f}, {p45_ranks[steered][at 100]:.2f} and {p45_ranks[steered][at as they are]:.2f}; the small learnt one, which sees a thousand pairs a step, is taught on the shots and takes ten steps a query, with {p45_ranks[sampled][at 1]:.2f}, {p45_ranks[sampled][at 10]:.2f}, {p45_ranks[sampled][at 100]:.2f} and {p45_ranks[sampled][at as they are]:.2f}; the nearest entry with {p45_ranks[nearest][at 1]:.2f}, {p45_ranks[nearest][at 10]:.2f}, {p45_ranks[nearest][at 100]:.2f} and {p45_ranks[nearest][at as they are]:.2f}."
+    "The same hundred steps do {p45_way[at 1]:.0f} % of the way in a unit of 1, {p45_way[at 10]:.0f} % at 10, {p45_way[at 100]:.0f} % at 100 and {p45_way[at as they are]:.0f} % with features as they are; the code's network does {p45_way_code:.0f} % at 10. So a text that names neither unit nor width does not say which method it is. Against the printed one, $d = \\beta \\lVert M - Q \\rVert^2$, by which FOCT is judged, ranks patches with a correlation of {p45_ranks[steered][at 1]:.2f}, {p45_ranks[steered][at 10]:.2f}, {p45_ranks[steered][at 100]:.2f} and {p45_ranks[steered][at as they are]:.2f}; the small learnt one, which sees a thousand pairs a step, is taught on the shots and takes ten steps a query, with {p45_ranks[sampled][at 1]:.2f}, {p45_ranks[sampled][at 10]:.2f}, {p45_ranks[sampled][at 100]:.2f} and {p45_ranks[sampled][at as they are]:.2f}; the nearest entry with {p45_ranks[nearest][at 1]:.2f}, {p45_ranks[nearest][at 10]:.2f}, {p45_ranks[nearest][at 100]:.2f} and {p45_ranks[nearest][at as they are]:.2f}. The small one is most unlike it in a unit of {p45_unlike}; these pages use it at 10."
 )
 
 # %% [markdown]
