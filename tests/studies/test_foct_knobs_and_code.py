@@ -8,6 +8,7 @@ import torch
 from otad.methods import FOCT
 from otad.methods.memory.foct import AUTHORS_CODE
 from otad.studies import few_shot, foct_code, foct_knobs, foct_learnt, foct_results
+from otad.transport import PairNetwork
 
 CHEAP = foct_learnt.cheap
 KNOB_CELL = {"arena": "turned", "class": "bottle"}
@@ -150,9 +151,9 @@ def test_places_are_sampled_evenly_and_not_more_than_said():
 def test_a_walk_from_uniform_plans_goes_towards_the_nearest_entry():
     generator = torch.Generator().manual_seed(0)
     memory, query = (torch.randn(n, 5, generator=generator) for n in (7, 9))
+    beside = torch.cdist, PairNetwork(5, (4,), seed=0)
     few, many = (
-        foct_code.walk("text", 10 * memory, 10 * query, torch.cdist, scale, 0)
-        for scale in ("smoke", "laptop")
+        foct_code.walk("text", 10 * memory, 10 * query, beside, scale, 0) for scale in ("smoke", "laptop")
     )
     assert few["way"] < many["way"] < 100
     assert few["nearest"] < many["nearest"] <= 1
@@ -170,3 +171,5 @@ def test_paths_are_walked_by_both_networks_at_one_unit_and_by_the_text_at_all():
     assert len(found) == len(rows)
     assert {unit for network, unit, _ in found if network == "code"} == {"10"}
     assert {unit for network, unit, _ in found if network == "text"} == foct_code.UNITS.keys()
+    assert all(-1 <= row[name] <= 1 for row in rows for name in ("nearest", "steered", "sampled"))
+    assert any(row["sampled"] != row["steered"] for row in rows)

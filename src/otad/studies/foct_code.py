@@ -5,6 +5,7 @@ and the order of the stream, with the printed bound on the memory and without on
 small learnt one. *path*: the printed navigator itself, on two queries: how far its hundred steps come.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -59,7 +60,7 @@ WIDER = 368 / 336  # the code enlarges a picture to 368 pixels and cuts 336 out
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10)
+    return pick(scale, smoke=2, laptop=20, paper=10)
 
 
 def cells(scale: str) -> list[Cell]:
@@ -206,12 +207,13 @@ def path(cell: Cell, scale: str) -> Iterator[Row]:
         seen = foct_learnt.rescaled(look, shots, typical)
         memory = FOCT(seen, patch_size=1, navigator=None, seed=seed).fit(shots, inside).semantic_
         steer = shared.sharpened(seen, shots, results.CHOSEN["FOCT"])(0)
+        small = FOCT(seen, patch_size=1, seed=seed, **foct_learnt.cheap()).fit(shots, inside).start_.navigator
         for label, kind in ((0, "good"), (1, "defective")):
             which = given.labels.int().tolist().index(label)
             query = sampled(seen(given.queries[which : which + 1].to(device()))[0])
             for network in NETWORKS if typical == foct_learnt.TYPICAL and not label else ("text",):
                 row = {"network": network, "unit": unit, "query": kind}
-                yield row | walk(network, memory, query, steer, scale, seed)
+                yield row | walk(network, memory, query, (steer, small), scale, seed)
 
 
 def sampled(features: Tensor) -> Tensor:
@@ -221,20 +223,29 @@ def sampled(features: Tensor) -> Tensor:
     return features[0, :, step // 2 :: step, step // 2 :: step].flatten(1).T
 
 
-def walk(network: str, memory: Tensor, query: Tensor, steer: Any, scale: str, seed: int) -> Row:
+def walk(network: str, memory: Tensor, query: Tensor, beside: tuple[Any, Any], scale: str, seed: int) -> Row:
     """Learn one navigator; return its share of the way from uniform plans to the nearest entry, and rank correlations of its scores.
 
-    way: of Eq. 4, in percent. nearest, steered: with the distance to the nearest entry, and with the scores of d = β ‖M − Q‖².
+    beside: d = β ‖M − Q‖², and the small navigator as the shots have taught it.
+    way: of Eq. 4, in percent. nearest, steered, sampled: with the distance to the nearest entry, and with the scores of these two, after
+    the second's few steps on the query.
     """
     settings = STEPS[network]
     navigator = PairNetwork(query.shape[1], **NETWORKS[network], seed=seed).to(query)
     learn(navigator, memory, query, steps=pick(scale, smoke=3, laptop=100), **settings)
+    (steer, small), cheap = beside, foct_learnt.cheap()
+    quick = copy.deepcopy(small).to(query)
+    learn(quick, memory, query, steps=cheap["steps"], lr=cheap["lr"], pairs=cheap["pairs"], seed=seed)
     cost = pairwise(memory, query, settings.get("measure", "euclidean"))
     with torch.no_grad():
-        found = conditional_transport(cost, navigator(memory, query))
+        found, *others = (
+            conditional_transport(cost, distance(memory, query)) for distance in (navigator, steer, quick)
+        )
+    scores = {"nearest": cost.amin(0)} | dict(
+        zip(("steered", "sampled"), (o.queries for o in others), strict=True)
+    )
     start, end = conditional_transport(cost, 0 * cost).value, chamfer(cost)
-    beside = {"nearest": cost.amin(0), "steered": conditional_transport(cost, steer(memory, query)).queries}
-    ranks = {name: float(spearmanr(found.queries.cpu(), x.cpu())[0]) for name, x in beside.items()}
+    ranks = {name: float(spearmanr(found.queries.cpu(), x.cpu())[0]) for name, x in scores.items()}
     return {"way": 100 * float((start - found.value) / (start - end))} | ranks
 
 

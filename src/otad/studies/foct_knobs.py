@@ -41,7 +41,7 @@ def classes(scale: str) -> list[Cell]:
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10)
+    return pick(scale, smoke=2, laptop=20, paper=10)
 
 
 def cells(scale: str) -> list[Cell]:

@@ -23,6 +23,7 @@ from otad.studies.arenas import categories, on_disk
 RATES = (1e-5, 1e-4, 1e-3, 1e-2)  # the second one is RegAD's own
 CHOSEN = 1e-5
 BEYOND = (1e-6,)  # looked at after the choice, which lies at the edge: shown, not chosen
+EACH = 10  # splits a cell, so that more of them leave the first ones as they are
 FIRST = 0  # the seed that draws the other classes' pictures: a held-out one
 
 
@@ -49,7 +50,8 @@ def cells(scale: str) -> list[Cell]:
         for lr in RATES + BEYOND
     ]
     splits = [*range(shared.FIRST_SEED, shared.FIRST_SEED + n_seeds(scale))]
-    judged = [{"what": "score", **c, "lr": CHOSEN, "splits": splits} for c in kept]
+    tens = [splits[i : i + EACH] for i in range(0, len(splits), EACH)]
+    judged = [{"what": "score", **c, "lr": CHOSEN, "splits": ten} for ten in tens for c in kept]
     return (held_out if scale != "paper" else []) + judged
 
 

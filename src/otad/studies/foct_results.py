@@ -63,7 +63,7 @@ KEPT = {  # kinds of defects of the aligned scenes
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds are judged: what may grow without a cell being computed again."""
-    return pick(scale, smoke=2, laptop=10)
+    return pick(scale, smoke=2, laptop=20, paper=10)
 
 
 def cells(scale: str) -> list[Cell]:

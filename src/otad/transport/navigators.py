@@ -128,7 +128,7 @@ def learn(
     measure         : the cost: the text's Euclidean distance, or its square, as in the code.
     pairs           : how many entries and queries are drawn anew at each step, from `seed`; None takes all, as printed.
 
-    Raises ValueError where a loss is not finite, and for settings out of range.
+    Raises ValueError where the navigator's distances are not finite, and for settings out of range.
     """
     if steps < 0 or not (math.isfinite(lr) and lr > 0) or (pairs is not None and min(pairs) < 1):
         raise ValueError(
@@ -136,18 +136,20 @@ def learn(
         )
     optimiser = (torch.optim.AdamW if decoupled else torch.optim.Adam)(navigator.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(seed)
-    losses = []
+    losses: list[float] = []
     with torch.enable_grad():
         for _ in range(steps):
             part = memory, queries
             if pairs is not None:
                 part = (_drawn(memory, pairs[0], generator), _drawn(queries, pairs[1], generator))
-            loss = conditional_transport(pairwise(*part, measure), navigator(*part), rho).value
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
+            distance = navigator(*part)
+            if not bool(distance.isfinite().all()):
                 raise ValueError(
-                    f"the loss is {losses[-1]} at step {len(losses)}: lower lr, which is {lr}, or scale the features."
+                    f"the navigator's distances are not finite at step {len(losses) + 1}: lower lr, which is {lr}, or scale the "
+                    "features."
                 )
+            loss = conditional_transport(pairwise(*part, measure), distance, rho).value
+            losses.append(float(loss.detach()))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -187,6 +187,16 @@ def test_a_query_of_another_size_and_an_empty_foreground_leave_the_memory_of_bef
     assert all(x is y for x, y in zip(before, after, strict=True))
 
 
+def test_a_navigator_that_cannot_learn_leaves_the_memory_of_before():
+    method = FOCT(net, navigator=cheap, support_steps=1).fit(SHOTS, MASKS)
+    before = method.semantic_, method.foreground_, method.size_, method.start_, method.episode_
+    method.lr, method.support_steps = 1e30, 3
+    with pytest.raises(ValueError, match="not finite at step [23]: lower lr"):
+        method.fit(SHOTS[:1, :, :8], MASKS[:1, :8])
+    after = method.semantic_, method.foreground_, method.size_, method.start_, method.episode_
+    assert all(x is y for x, y in zip(before, after, strict=True))
+
+
 def test_the_same_seed_and_stream_give_the_same_bytes():
     runs = [
         FOCT(net, navigator=cheap, steps=4, pairs=(5, 6), warm=True, support_steps=3, memory="after", seed=s)

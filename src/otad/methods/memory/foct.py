@@ -104,6 +104,7 @@ class FOCT:
 
         foreground : (k,H,W) bool masks; None leaves foreground and background together.
         Raises ValueError for bad or no images, shares outside (0,1], masks that do not fit, and an empty foreground or background.
+        If anything raises, the detector is as it was.
         """
         self._check_settings()
         check_images(images)
@@ -119,9 +120,11 @@ class FOCT:
                 torch.cat(parts),
                 torch.arange(sum(map(len, parts)), device=points.device) < len(parts[0]),
             )
+        # What every stream begins with has seen the support's patches as queries.
+        taught = self._learnt(self._new(points.shape[1]), chosen, points, self.support_steps)
         self.semantic_, self.foreground_ = chosen, kinds
         self.size_ = (images.shape[-2], images.shape[-1])
-        self.start_ = self.episode_ = Episode(points[:0], points[:0], self._taught(points))
+        self.start_ = self.episode_ = Episode(points[:0], points[:0], taught)
         return self
 
     def features(self, images: Tensor) -> Tensor:
@@ -130,11 +133,6 @@ class FOCT:
 
     def _thinned(self, points: Tensor, share: float) -> Tensor:
         return compressed(points, max(1, round(share * len(points))), self.seed, self.projection)
-
-    def _taught(self, points: Tensor) -> Navigator | None:
-        """Return the navigator that every stream begins with, after it has seen the support's patches as queries."""
-        assert self.semantic_ is not None
-        return self._learnt(self._new(points.shape[1]), self.semantic_, points, self.support_steps)
 
     # A stream of queries, Sec. 4.2 and 4.3 ------------------------------------------------------------------
 
