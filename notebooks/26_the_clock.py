@@ -216,7 +216,7 @@ plotting.table(
 )  # fmt: skip
 
 # %% tags=["remove-input", "timing"]
-ledger.say("The card: " + carded.sentence(code(gpu_clock.STUDY), "`make results` on a machine with a GPU") + " The six passes are of today's code.")  # fmt: skip
+ledger.say("The card: " + carded.sentence(code(gpu_clock.STUDY), "`make results` on a machine with a GPU") + " What has changed since then is not what the six passes time.")  # fmt: skip
 ledger.record("p26_card_speed", speeds.dropna().to_dict(), tolerance=0.01)
 ledger.say("One picture leaves the card idle between calls: CFlow and FastFlow, with {p26_calls[CFlow, matrices]:,} and {p26_calls[FastFlow, matrices]:,} calls, cost nearly the same ({p26_card_ms[CFlow, matrices]:.0f} and {p26_card_ms[FastFlow, matrices]:.0f} ms), and FastFlow, with more operations and fewer calls, the less. It did {p26_card_speed[FastFlow, matrices]:,.0f} GFLOP a second for FastFlow, {p26_card_speed[SPADE, K = 50]:,.0f} for SPADE and {p26_card_speed[DifferNet, 64 views]:,.0f} for DifferNet's 64 views, which go through the network in four batches of sixteen, with 64 times the operations of one view.")  # fmt: skip
 if scale == "laptop":

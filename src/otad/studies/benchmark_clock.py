@@ -19,7 +19,6 @@ from otad.features.pretrained import Backbone, efficientnet_lite0, wide_resnet50
 from otad.features.zoo import alexnet, efficientnet_b5
 from otad.methods import SPADE, CFlow, CSFlow, DifferNet, FastFlow, PatchCore
 from otad.methods.flows.differnet import turned
-from otad.methods.maps import smooth
 from otad.scale import device, pick
 from otad.studies import Cell, Row, Study, clocks
 from otad.studies.fca_reference_clocks import clock
@@ -210,16 +209,15 @@ def without_map(method: DifferNet, image: Tensor, views: int) -> Tensor:
 
 
 def with_map(method: DifferNet, image: Tensor, views: int) -> Tensor:
-    """Return DifferNet's map of one picture (1,3,H,W), (1,H,W): as `score` has it, but views together."""
+    """Return DifferNet's map of one picture (1,3,H,W), (H,W), before it is smoothed: as `score` has it, but views together."""
     assert method.flow_ is not None
-    assert method.sigma is not None
     total = torch.zeros_like(image[0])
     for a in angles(views, image):
         asked = image.expand(len(a), -1, -1, -1).clone().requires_grad_()
         z, _ = method.flow_((method.features(turned(asked, a)) - method.mean_) / method.std_)
         (gradients,) = torch.autograd.grad(z.square().mean(1).sum(), asked)
         total += gradients.abs().sum(0)
-    return smooth((total / views).mean(0, keepdim=True), method.sigma)
+    return (total / views).mean(0)
 
 
 # The pass -----------------------------------------------------------------------------------------
