@@ -12,7 +12,8 @@ from torch import nn
 
 from otad import methods
 from otad.features import pretrained, zoo
-from otad.studies import load, runner
+from otad.features.foreground import SegmentAnything
+from otad.studies import few_shot, load, runner
 
 REPEATED = ("epochs", "max_iter", "steps", "tried")  # what a study does again and again, always alike
 # The same of a method: FastFlow's steps are its size, CutPaste's are batches.
@@ -39,7 +40,7 @@ def main(name: str, cell: str, repetitions: str) -> None:
 
 
 def learnt_nothing() -> None:
-    """Let torchvision's networks keep the random weights they start with, batch norms levelled, and say so where weights are named."""
+    """Let torchvision's networks keep the random weights they start with, batch norms levelled, and say so where weights are named; SAM too."""
     build = pretrained._built
 
     def untrained(name: str, enum: str, weights: Any) -> tuple[Any, str]:
@@ -49,6 +50,15 @@ def learnt_nothing() -> None:
 
     for room in (pretrained, zoo):
         room._built = untrained
+    few_shot.segment_anything = blind_sam
+
+
+def blind_sam(device: torch.device | str | None = None) -> SegmentAnything:
+    """Return SAM at its true size with random weights. Asked for only where its library is installed."""
+    from transformers import SamConfig, SamModel
+
+    torch.manual_seed(0)
+    return SegmentAnything(SamModel(SamConfig())).to(device)
 
 
 @torch.no_grad()
