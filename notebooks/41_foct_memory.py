@@ -34,7 +34,7 @@ from otad.studies.foct_results import CHOSEN
 
 # %% [markdown]
 # ## A stream of normal pictures
-# The turned scenes of page 42: the object is small and lies anywhere, as in the data for which the foreground was meant. The renderer knows where it is, in the shots and in the queries; a method sees the shots' masks alone.
+# The turned scenes of page 42: the object is small and lies less carefully, as in the data for which the foreground was meant. The renderer knows where it is, in the shots and in the queries; a method sees the shots' masks alone.
 
 # %%
 side = pick(scale, smoke=48, laptop=128)

@@ -65,7 +65,7 @@ def rule(table: int) -> dict[str, Any]:
         "resampling": "a split draws shots, queries and their order; mean of the classes",
         "unit": "points",
         "smallest_effect": 1.0,
-        "effect_reason": f"about the step between neighbours in Table {table}",
+        "effect_reason": f"steps between neighbours in Table {table} are of that order",
     }
 
 
