@@ -146,7 +146,7 @@ ledger.record("p43_own", effect["pixel AUROC"].to_dict(), tolerance=0.2)  # fmt:
 
 # %% tags=["remove-input"]
 ledger.say(
-    "With its own picks in the memory, FOCT's pixel AUROC changes by {p43_own[FOCT, aligned]:+.1f} points on aligned and {p43_own[FOCT, turned]:+.1f} on turned scenes, CT's by {p43_own[CT, aligned]:+.1f} and {p43_own[CT, turned]:+.1f}. Read as Equation 8 is printed, the memory of queries is not looked at, and OCT is CT."
+    "With its own picks in the memory, FOCT's pixel AUROC changes by {p43_own[FOCT, aligned]:+.1f} points on aligned and {p43_own[FOCT, turned]:+.1f} on turned scenes, CT's by {p43_own[CT, aligned]:+.1f} and {p43_own[CT, turned]:+.1f}. (Each reading has a sharpness of its own, page 42, and the difference holds that, too; at one sharpness for both turned scenes are on page 45.) Read as Equation 8 is printed, the memory of queries is not looked at, and OCT is CT."
 )
 
 # %% [markdown]
@@ -243,7 +243,7 @@ def margins(claim, side="turned", names=None):
 
 # %%
 NOTES = {
-    "foct-08": "Almost all metrics: the three that rise in print; pixel AUROC falls there.",
+    "foct-08": "Almost all metrics: the three that rise in print; pixel AUROC falls there. The claim is about a measure that is learnt; this one learns nothing.",
     "foct-09": "Both AUROCs fall in print, so both are asked to.",
     "foct-10": f"Exact masks. Against OCT, the inverted mask has {sum(gap('turned', MASKS['inverted'], 'OCT', 'image')) / n_seeds:+.1f} points of image AUROC, a random one {sum(gap('turned', MASKS['random'], 'OCT', 'image')) / n_seeds:+.1f}, the exact one {sum(gap('turned', 'FOCT', 'OCT', 'image')) / n_seeds:+.1f}.",
 }

@@ -134,7 +134,7 @@ for metric, label in METRICS.items():
 
 # %% [markdown]
 # ## Capacity, compression, trade-off (Figure 9)
-# The last capacity holds all that a stream picks. ρ has two panels, as its navigator is another one; in the second a query is scored against what the stream had left before, without its own picks.
+# The last capacity holds all that a stream of ours picks (of MPDD's it would hold less than half). ρ has two panels, as its navigator is another one; in the second a query is scored against what the stream had left before, without its own picks.
 
 
 # %%

@@ -19,7 +19,7 @@ from otad.publish.records import outputs, read_page
 from .conftest import TWICE
 
 pytestmark = pytest.mark.timeout(1800)  # a test may wait for an execution
-WHOLE = ("fca", "pradot", "ttad")  # papers whose part of the book is complete
+WHOLE = ("fca", "foct", "pradot", "ttad")  # papers whose part of the book is complete
 NEEDS_MORE = {"ttad-20"}  # claims whose page says why no data at hand can test them
 ALONE = "01_one_dimensional_transport"
 

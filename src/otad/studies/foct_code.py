@@ -183,6 +183,20 @@ def stream(given: Task, looked: tuple, scale: str, seed: int) -> Iterator[Row]:
         yield {"run": "rare", "memory": memory} | rare(method, given, queries, usual)
 
 
+def drifting(scale: str) -> list[Cell]:
+    """Return the cells over which `nearest_drift` is averaged: some splits of a class."""
+    first = classes(scale)[0]
+    return [first | {"seed": FIRST_SEED + k} for k in range(pick(scale, smoke=2, laptop=10))]
+
+
+def nearest_drift(cell: Cell, scale: str) -> float:
+    """Return `drift` of a shuffled stream that nothing bounds, scored by the nearest entry."""
+    given, looked = results.pictures(cell, scale), results.looks(scale)
+    method = plain(given, looked, scale, cell["seed"], "FOCT out, nearest", capacity=None)
+    said = walked(method, given.queries.to(device()), range(len(given.queries)))
+    return drift(given, joined(said).image_scores)
+
+
 # Navigators that learn ----------------------------------------------------------------------------
 
 
