@@ -12,6 +12,7 @@ THREADS = int(config.get("threads", 1))  # of torch and numba, for each page
 OTAD = "exec " + shlex.join(command("otad.publish.__main__:main"))  # a job ends with this process
 STUDIES = "exec " + shlex.join(command("otad.studies.__main__:main"))
 EXECUTED = f"_build/executed/{SCALE}"
+ONE_GPU = {"gpu": 1} if SCALE == "paper" else {}
 # Where the data sets of scale "paper" lie; a page is executed again when another folder is named.
 DATA = str(config.get("data", os.environ.get("OTAD_DATA", ""))) if SCALE == "paper" else ""
 
@@ -49,6 +50,8 @@ rule execute:
         data=f"--data {shlex.quote(DATA)}" if DATA else "",
         tables=lambda wildcards: INPUTS[wildcards.page].tables,
     threads: THREADS
+    resources:
+        **ONE_GPU,
     shell:
         "{OTAD} execute {wildcards.page} --scale {SCALE:q} {params.data} --threads {threads} "
         "--output {EXECUTED:q}/{wildcards.page}.ipynb"
@@ -62,7 +65,7 @@ rule cells:
     resources:
         runtime=120,  # minutes, for schedulers
         mem_mb=8192,
-        **({"gpu": 1} if SCALE == "paper" else {}),
+        **ONE_GPU,
     shell:
         "{STUDIES} run {wildcards.study} --scale {wildcards.scale} --job {wildcards.job} --threads {threads}"
 

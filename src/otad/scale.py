@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     import torch
 
 SCALES = ("smoke", "laptop", "paper")
+FINISHED = "OTAD_CELLS"  # environment variable: the folder of a study's finished cells, which pages read at paper scale
 
 T = TypeVar("T")
 _UNSET = object()

@@ -6,7 +6,7 @@ import pytest
 
 from otad.publish import browser, links, root
 from otad.publish.__main__ import main
-from otad.publish.build import outdate, replace, report, restore
+from otad.publish.build import local, outdate, replace, report, restore
 
 
 def test_progress_counts_pages_and_passes_errors_on(book):
@@ -199,3 +199,11 @@ def test_the_makefile_serves_to_this_machine_alone_and_checks_python_before_it_m
     )
     assert done.returncode != 0
     assert "Python 3.11 or newer is needed, and PYTHON=false is none" in done.stderr
+
+
+def test_jobs_of_paper_scale_share_the_gpus_of_this_machine(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert local("laptop", 4) == ["--cores", "4"]
+    assert local("paper", 4) == ["--cores", "4", "--resources", "gpu=2"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert local("paper", 4)[-1] == "gpu=1"

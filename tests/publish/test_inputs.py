@@ -34,7 +34,8 @@ MODULES = {
     "methods/__init__": 'METHODS = {"FCA": "otad.methods.fca", "Other": "otad.methods.other"}\nX = 1',
     "methods/fca": "from otad.transport import X",
     "methods/other": "X = 1",
-    "studies/one": 'NAME = "one"\nfrom otad.methods import FCA',
+    "studies/one": 'NAME = "one"\nLIST = "list.csv"\nfrom otad.methods import FCA',
+    "studies/two": "X = 1",
 }
 CODE = {
     "10_page": "from otad import transport",
@@ -42,10 +43,13 @@ CODE = {
     "12_page": "from otad.studies import one",
     "13_page": "from otad import ledger",
     "14_page": "from otad import ledger\nprint('own-07')",
+    "15_page": "from otad.studies import two",
 }
 TOUCHED = [
     ("notebooks/10_page.py", "10"),
     ("src/otad/studies/one.py", "12"),
+    ("src/otad/studies/list.csv", "12"),
+    ("src/otad/studies/__init__.py", "12 15"),
     ("results/one.json", "12"),
     ("results/two.json", ""),
     ("src/otad/transport.py", "10 11 12"),
@@ -53,9 +57,9 @@ TOUCHED = [
     ("src/otad/methods/other.py", ""),
     ("src/otad/published/claims.csv", "13 14"),
     ("src/otad/published/community.csv", "14"),
-    ("src/otad/publish/execute.py", "10 11 12 13 14"),
+    ("src/otad/publish/execute.py", "10 11 12 13 14 15"),
     ("src/otad/publish/inputs.py", ""),
-    ("requirements.txt", "10 11 12 13 14"),
+    ("requirements.txt", "10 11 12 13 14 15"),
 ]
 
 
@@ -70,6 +74,7 @@ def small(tmp_path, monkeypatch):
         _write(tmp_path / "src" / "otad" / f"{name}.py", text + "\n")
     for name in ("claims", "community"):
         _write(tmp_path / f"src/otad/published/{name}.csv", "id\n")
+    _write(tmp_path / "src/otad/studies/list.csv", "id\n")
     for name in ("one", "two"):
         _write(tmp_path / "results" / f"{name}.json", "{}")
     for name, code in CODE.items():

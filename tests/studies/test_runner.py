@@ -178,3 +178,18 @@ def test_a_killed_run_redoes_only_what_it_was_at(tmp_path):
     subprocess.run([sys.executable, script, "quick"], check=True)
     assert started.read_text().split() == ["0", "1", "2", "2", "3"]
     assert len(list((tmp_path / "cells").rglob("*.json"))) == 4
+
+
+def test_a_page_reads_cells_of_paper_scale_that_are_there_and_computes_the_others(
+    tmp_path, monkeypatch, version
+):
+    monkeypatch.setenv("OTAD_CELLS", str(tmp_path))
+    runner.run(SOUND, "paper", _cells("paper")[:1], tmp_path)
+    computed.clear()
+    rows = [runner.rows_of(SOUND, "paper", cell) for cell in _cells("paper")[:2]]
+    assert rows == [[cell | {"image": float(cell["seed"])}] for cell in _cells("paper")[:2]]
+    assert computed == _cells("paper")[1:2]
+    runner.rows_of(SOUND, "laptop", _cells("laptop")[0])
+    version["code"] = "bbbb"
+    runner.rows_of(SOUND, "paper", _cells("paper")[0])
+    assert computed == [_cells("paper")[1], _cells("paper")[0], _cells("paper")[0]]

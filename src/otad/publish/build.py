@@ -29,7 +29,7 @@ def book(scale: str, cores: int) -> None:
     scales.check(scale)
     pages()  # a strange name is refused here: with a book built before, Snakemake would call that one up to date
     start, log, explained = time.monotonic(), root() / "_build" / "build.log", False
-    arguments = ["--cores", str(cores), "--config", f"scale={scale}", *OPTIONS]
+    arguments = [*local(scale, cores), "--config", f"scale={scale}", *OPTIONS]
     with alone(root() / "_build" / ".lock", "Another build is running here") as lock:
         restore(root() / "_build" / "html")
         outdate(scale)
@@ -40,6 +40,16 @@ def book(scale: str, cores: int) -> None:
         if process.returncode != 0:
             raise BuildError(_refusal(process.returncode, log, explained))
     print(f"_build/html/index.html is ready ({time.monotonic() - start:.0f} s)")
+
+
+def local(scale: str, cores: int) -> list[str]:
+    """Return Snakemake's options for jobs on this machine; at paper scale they share its GPUs, one each."""
+    found = ["--cores", str(cores)]
+    if scale == "paper":
+        import torch
+
+        found += ["--resources", f"gpu={max(1, torch.cuda.device_count())}"]
+    return found
 
 
 def _refusal(status: int, log: Path, explained: bool) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from otad.publish import root
-from otad.publish.build import OPTIONS, BuildError, snakemake
+from otad.publish.build import OPTIONS, BuildError, local, snakemake
 from otad.publish.processes import alone, follow, say
 from otad.studies import Study, load, runner
 
@@ -30,7 +30,7 @@ def compute(names: Sequence[str], scale: str, cores: int, executor: str = "local
                 for target in targets:
                     target.unlink(missing_ok=True)
                 many = (
-                    ["--cores", str(cores)]
+                    local(scale, cores)
                     if executor == "local"
                     else ["--executor", executor, "--jobs", str(cores)]
                 )
