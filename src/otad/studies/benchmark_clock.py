@@ -410,4 +410,4 @@ def compared(times: pd.DataFrame) -> dict[str, float]:
     return {name: float((times[a] / times[b]).mean()) for name, (a, b) in pairs.items()}
 
 
-STUDY = Study("benchmark_clock", cells, compute, seconds=100.0)
+STUDY = Study("benchmark_clock", cells, compute, seconds=80.0)

@@ -93,4 +93,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     yield from arena.measured(cell, scale, BUILDS)
 
 
-STUDY = Study("benchmark_flows", cells, compute, seconds=20.0)
+STUDY = Study("benchmark_flows", cells, compute, seconds=30.0)

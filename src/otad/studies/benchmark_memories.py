@@ -101,4 +101,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     yield from arena.measured(cell, scale, BUILDS)
 
 
-STUDY = Study("benchmark_memories", cells, compute, seconds=6.0)
+STUDY = Study("benchmark_memories", cells, compute, seconds=25.0)

@@ -76,4 +76,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     yield from arena.measured(cell, scale, BUILDS)
 
 
-STUDY = Study("benchmark_pretext", cells, compute, seconds=12.0)
+STUDY = Study("benchmark_pretext", cells, compute, seconds=32.0)

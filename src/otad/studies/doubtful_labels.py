@@ -266,4 +266,4 @@ def alone(maps: Tensor, given: Doubted) -> list[Row]:
     return found
 
 
-STUDY = Study("doubtful_labels", cells, compute, seconds=8.0)
+STUDY = Study("doubtful_labels", cells, compute, seconds=4.0)

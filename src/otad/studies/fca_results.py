@@ -327,4 +327,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     yield from search(cell, scale) if cell["part"] == "search" else contest(cell, scale).rows()
 
 
-STUDY = Study("fca_results", cells, compute, seconds=12.0)
+STUDY = Study("fca_results", cells, compute, seconds=5.0)

@@ -268,4 +268,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     yield from {"choices": choices, "learnt": learnt, "path": path}[cell["what"]](cell, scale)
 
 
-STUDY = Study("foct_code", cells, compute, seconds=25.0)
+STUDY = Study("foct_code", cells, compute, seconds=10.0)

@@ -72,4 +72,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
                 yield {"knob": knob, "method": name} | own | shared.numbers(given, method.score(queries))
 
 
-STUDY = Study("foct_knobs", cells, compute, seconds=25.0)
+STUDY = Study("foct_knobs", cells, compute, seconds=17.0)

@@ -91,4 +91,4 @@ def best_rate(rows: Iterable[Row]) -> float:
     return float(found.groupby("lr")[["image", "pixel"]].mean().mean(axis=1).idxmax())
 
 
-STUDY = Study("foct_regad", cells, compute, seconds=240.0)
+STUDY = Study("foct_regad", cells, compute, seconds=140.0)

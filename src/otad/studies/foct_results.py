@@ -164,4 +164,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     yield from {"score": score, "search": search, "arena": arena}[cell["what"]](cell, scale)
 
 
-STUDY = Study("foct_results", cells, compute, seconds=15.0)
+STUDY = Study("foct_results", cells, compute, seconds=4.0)

@@ -259,4 +259,4 @@ def kernels(rows: Iterable[Row]) -> pd.DataFrame:
     )
 
 
-STUDY = Study("gpu_clock", cells, compute, seconds=30.0, needs_gpu=True)
+STUDY = Study("gpu_clock", cells, compute, seconds=9.0, needs_gpu=True)

@@ -326,4 +326,4 @@ def differences(table: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found).T.sort_index().rename_axis(["claim", "what"])[list(table)]
 
 
-STUDY = Study("pradot_ablations", cells, compute, seconds=12.0)
+STUDY = Study("pradot_ablations", cells, compute, seconds=8.0)

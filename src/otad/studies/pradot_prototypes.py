@@ -266,4 +266,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
                 yield {"what": "neighbours", "α": a} | neighbours(scene, name, p, a)
 
 
-STUDY = Study("pradot_prototypes", cells, compute, seconds=10.0)
+STUDY = Study("pradot_prototypes", cells, compute, seconds=9.0)

@@ -266,4 +266,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
         yield from (curve if cell["what"] == "curve" else search)(cell, scale)
 
 
-STUDY = Study("pradot_results", cells, compute, seconds=20.0)
+STUDY = Study("pradot_results", cells, compute, seconds=6.0)

@@ -58,4 +58,4 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
     return whole.groupby("method", sort=False).mean(numeric_only=True).drop(columns="seed")
 
 
-STUDY = Study("pradot_rivals", cells, compute, seconds=10.0)
+STUDY = Study("pradot_rivals", cells, compute, seconds=8.0)

@@ -174,4 +174,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
         yield {"what": "masses", "μ": name} | row
 
 
-STUDY = Study("pradot_transport", cells, compute, seconds=10.0)
+STUDY = Study("pradot_transport", cells, compute, seconds=4.0)

@@ -89,4 +89,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
     yield from arena.measured(cell, scale, BUILDS)
 
 
-STUDY = Study("rivals", cells, compute, seconds=20.0)
+STUDY = Study("rivals", cells, compute, seconds=28.0)

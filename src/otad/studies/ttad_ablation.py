@@ -70,4 +70,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
         yield {"method": method, "lr": lr, "curve": curve, "failed": failed, **named(curve[-1])}
 
 
-STUDY = Study("ttad_ablation", cells, compute, seconds=26.0)
+STUDY = Study("ttad_ablation", cells, compute, seconds=20.0)

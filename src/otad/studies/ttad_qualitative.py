@@ -179,4 +179,4 @@ def named(rows: pd.DataFrame) -> pd.DataFrame:
     return found[found["seed"] >= FIRST_SEED]
 
 
-STUDY = Study("ttad_qualitative", cells, compute, seconds=20.0)
+STUDY = Study("ttad_qualitative", cells, compute, seconds=25.0)

@@ -235,4 +235,4 @@ def compute(cell: Cell, scale: str) -> Iterator[Row]:
         yield {**sums, "method": method, "lr": lr, **named(found["curve"][-1]), **found}
 
 
-STUDY = Study("ttad_results", cells, compute, seconds=90.0)
+STUDY = Study("ttad_results", cells, compute, seconds=55.0)

@@ -67,4 +67,4 @@ def means(rows: Iterable[Row], metric: str, conditions: Sequence[str]) -> pd.Dat
     return found.reindex(index=SHOWN.values(), columns=list(conditions))
 
 
-STUDY = Study("ttad_rivals", cells, compute, seconds=30.0)
+STUDY = Study("ttad_rivals", cells, compute, seconds=50.0)

@@ -335,4 +335,4 @@ def trained(name: str, settings: dict[str, Any], data: Any, scale: str) -> int:
     return sum(moved.values())
 
 
-STUDY = Study("which_method", cells, compute, seconds=11.0)
+STUDY = Study("which_method", cells, compute, seconds=7.0)
