@@ -13,7 +13,7 @@
 #
 # *Benchmarking Unsupervised Anomaly Detection and Localization*, Sections 2 and 4.1.1, Tables 1 and 2, Figure 1. Five claims are judged. **benchmark-01** and **-02**: methods that represent beat methods that reconstruct, in detection and in localisation. **benchmark-03** and **-04**: memory banks and flows do best. **benchmark-05**: detection on MVTec AD is close to saturation.
 #
-# The numbers of both tables are *collected from the literature*: every method in its own authors' hands, with its own network, picture size and number of epochs. The benchmark ran none of them. Here all are run; at `scale="paper"` on MVTec AD, each with its paper's network and settings, all on pictures of 224 pixels, which CS-Flow enlarges to 768 and DifferNet to 448; otherwise on pictures that the package draws and borrows. That tests the claims on other data and reproduces no printed value.
+# The numbers of both tables are *collected from the literature*: every method in its own authors' hands, with its own network, picture size and number of epochs. The benchmark ran none of them. Here all are run; at `scale="paper"` on MVTec AD, each with its paper's network and settings (what differs is named under *Paper against code*), all on pictures of 224 pixels, which CS-Flow enlarges to 768 and DifferNet to 448; otherwise on pictures that the package draws and borrows. That tests the claims on other data and reproduces no printed value.
 
 # %% tags=["parameters"]
 scale = "laptop"  # "smoke", "laptop" or "paper"
@@ -124,14 +124,15 @@ if untaught and tried:
 
 # %% [markdown]
 # ## One search for all
-# Who tunes one method and takes another as it comes has compared two amounts of care. So each method got four settings, and no more: two sizes (of the network, of what is kept, of the maps it sees) by two rates. The best mean of image and pixel AUROC on the held-out classes is what is judged. Look at how far the four lie apart: that is what a careless choice would have cost. The number of tries is the same for all; their length is not. Epochs were set by hand, towards half a minute of one core at most. *Fit s* is what the judged cells took, at the median.
+# Who tunes one method and takes another as it comes has compared two amounts of care. So each method got four settings, and no more: two sizes (of the network, of what is kept, of the maps it sees) by two rates. The best mean of image and pixel AUROC on the held-out classes is what is judged. Look at how far the four lie apart: that is what a careless choice would have cost. The number of tries is the same for all; their length is not. Epochs were not searched: each size has a number set by hand, towards half a minute of one core at most. CFlow's were tripled when five seeds had been judged, since it had a third of the others' time: 13 and 15 became 40 and 45. By the shorter ones benchmark-04 had failed. *Fit s* is what judged cells took, at the median over the later half of the seeds, which one sort of processor has computed.
 
 # %% tags=["timing"]
 found = study.searched(rows)
 best = study.best(found)
 stale = [m for m, k in best.items() if k != study.PLANS[m].chosen]
 caption = "What each is judged with, and its four settings on held-out classes (%)"
-fits = scores.groupby("method")["fit s"].median()
+late = scores[scores["seed"] > scores["seed"].median()]
+fits = late.groupby("method")["fit s"].median()
 table = study.overview(found).assign(**{"fit s": fits}).rename(NAMED)
 form = {"formats": "{:.1f}", "folded": "Settings, and what was tried"}
 plotting.table(table, caption, **form, timing=True)
@@ -349,20 +350,15 @@ for claim, name in (("benchmark-01", "Table 1"), ("benchmark-02", "Table 2")):
     what = f"{TABLES[name][2]}: representation > reconstruction"
     margins[claim], claimed[claim] = {what: here["mean"].tolist()}, {what: there["mean"]}  # fmt: skip
     why = f"In print the mean of the school leads by {there['mean']:+.2f}, its best method by {there['best']:+.2f}; here the best by {here['best'].mean():+.1f}, each seed's own best.{ELSE}"  # fmt: skip
-    if untaught:
-        rest = study.schools(by_seed[name], old.index.drop("P-SVDD"))["mean"]
-        why += " P-SVDD counts in its school as in print, though its encoder has learnt nothing here; without it the margin would be {:+.1f} [{:+.1f}, {:+.1f}], looked at afterwards.".format(*t_interval(rest.tolist()))  # fmt: skip
+    if untaught:  # two schools hold a network that begins from nothing
+        why += " P-SVDD and DRAEM count in their schools as in print, though a laptop's budget hardly teaches a network that begins from nothing. Looked at afterwards: "  # fmt: skip
+        rest = {gone: study.schools(by_seed[name], old.index.drop(gone.split(" and ")))["mean"] for gone in ("P-SVDD", "DRAEM", "P-SVDD and DRAEM")}  # fmt: skip
+        why += "; ".join("without {} the margin would be {:+.1f} [{:+.1f}, {:+.1f}]".format(gone, *t_interval(gap.tolist())) for gone, gap in rest.items()) + "."  # fmt: skip
     split = there["mean"] < 0 < there["best"]
     reading = "In print the claim fails for the means of the schools, and holds for their best." if split else ""  # fmt: skip
     ledger.verdict(claim, margins[claim], DRAWS, "points", why, reading=reading, **EFFECT)  # fmt: skip
 
 # %%
-short = ""  # of CFlow, which leads in Table 2
-if len(learnt) and shortest == "CFlow":
-    chosen = study.PLANS["CFlow"].settings(scale)
-    ended = [r | {"end": r["losses"][-1]} for r in rows if r["method"] == "CFlow"]
-    (loss, less), (once, twice) = (study.curves(ended, k).loc["CFlow", [1.0, 2.0]] for k in ("end", "pixel"))  # fmt: skip
-    short = f" Of all methods that are trained by steps CFlow had the shortest training, {fits['CFlow']:.1f} s at the median and {chosen['epochs'] * chosen['steps']} steps a map. On the held-out classes twice the epochs take its loss from {loss:.1f} to {less:.1f} and its pixel AUROC from {once:.1f} to {twice:.1f} %."  # fmt: skip
 ASKED = (("benchmark-03", "Table 1", 3), ("benchmark-04", "Table 2", 2))
 for claim, name, k in ASKED:
     old = print_of[name]
@@ -370,7 +366,7 @@ for claim, name, k in ASKED:
     margins[claim], claimed[claim] = (study.gaps(t, pairs) for t in (by_seed[name], old))  # fmt: skip
     top = by_seed[name].mean().nlargest(k).index
     why = f"In print the smallest of these leads is {min(claimed[claim].values()):+.1f} points. Here the {k} best by mean are {', '.join(top)}.{ELSE}"  # fmt: skip
-    why += short if any(first == "CFlow" for first, _ in pairs.values()) else ""
+    why += " FastFlow is judged by its energy, not by its paper's map."
     ledger.verdict(claim, margins[claim], DRAWS, "points", why, **EFFECT)
 
 # %%
@@ -437,6 +433,8 @@ if len(long):
 # | seeds, intervals | none | seeds apart, classes averaged within a seed |
 # | CFlow's maps | normalised over the test set | by a constant learnt in training (page 22) |
 # | FastFlow's map | the probability, $-\exp(-\frac12 \overline{z^2})$ | the energy, $\frac12 \overline{z^2}$, at every scale: the same order at one place of one map, another after the mean over maps |
+# | DifferNet's angles in judging | 64 | 2; at `scale="paper"` 64 |
+# | CFlow's rate, permutations | warmed up; learnt (soft) | not warmed up; fixed |
 # | DRAEM's foreign textures | the Describable Textures Dataset, 5,640 pictures | drawn and photographed textures of classes that nobody judges, 16 of them; at `scale="paper"` 940 pictures of that data set, 20 of each of its 47 classes |
 # | image score of DFR, PANDA's map | not in their papers | the maximum; neighbours' places, as SPADE |
 
@@ -457,7 +455,7 @@ ledger.say(f"What FastFlow's map is worth is stored for the page [Beside anomali
 # Seconds of one core to learn a class and to judge its pictures, network included, in the stored run.
 
 # %% tags=["timing", "hide-input"]
-costs = scores.groupby("method")[["fit s", "score s"]].median()
+costs = late.groupby("method")[["fit s", "score s"]].median()
 n_test = grid["n_good"] + 24 if not own else 115
 costs["ms a picture"] = 1000 * costs.pop("score s") / n_test
 costs = costs.loc[study.ordered(costs.index)].rename(NAMED).rename(columns={"fit s": "seconds to fit"})  # fmt: skip
