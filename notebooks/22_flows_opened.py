@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Flows, opened
+# # Benchmark: flows, opened
 #
 # Four of the benchmark's methods bend normal features into noise and ask what refuses to bend. This page takes them apart: one coupling, a density
 # on a plane, four pictures of one defect, and three habits of public code that change the scores.

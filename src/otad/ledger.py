@@ -509,7 +509,7 @@ def _to_decide(enough: tuple[int, str] | None) -> str:
     """Return what would decide an inconclusive claim, as the end of a sentence."""
     said = "; were the measured margins the true ones, "
     if enough is None:
-        return said + f"not even {MOST_SEEDS:,} seeds would decide it: other data might"
+        return said + f"not even {MOST_SEEDS:,} seeds would decide it: other data might, such as the paper's"
     n, word = enough
     spelt = {"holds": "holds", "fails": "fails here", "negligible": "is negligible"}[word]
     return said + f"about {n} seeds would find that it {spelt}"

@@ -179,3 +179,13 @@ def test_the_shots_of_real_splits_are_listed():
     assert found.flatten().tolist() == [float(i) for i in asked.split()]
     few = few_shot.listed("mpdd", "metal_plate", 103, images[:4], images[:50])  # a folder with other pictures
     assert torch.equal(few, images[:4])
+
+
+def test_at_paper_scale_the_printed_navigator_is_judged_too():
+    cell = next(c for c in foct_results.cells("smoke") if c["what"] == "score")
+    (row,) = foct_results.as_printed(cell, "smoke", steps=1)
+    judged = list(foct_results.score(cell, "smoke"))
+    assert set(row) == set(judged[0]) - {"seconds"}
+    assert row["method"] not in {r["method"] for r in judged}
+    given, looked = foct_results.pictures(cell, "smoke"), foct_results.looks("smoke")
+    assert foct_results.build("PatchCore", given, 2, looked, "paper", 0).coreset_ratio == 0.1

@@ -41,7 +41,7 @@ def setting(scale: str) -> dict[str, Any]:
         "sigma_w": 6 * T / 25,
         "sigma_p": 3 * T / 25,
         "sigma_s": 1.0 if T == 25 else None,
-        "n_seeds": pick(scale, smoke=2, laptop=7),  # ten would not fit into three minutes
+        "n_seeds": pick(scale, smoke=2, laptop=10),
         "n_good": 1,  # pictures a texture and seed
         "n_kinds": pick(scale, smoke=1, laptop=3),  # defects a texture and seed
         "n_clocked": pick(scale, smoke=2, laptop=5),  # seeds of the claims about time

@@ -51,7 +51,8 @@ def cells(scale: str) -> list[Cell]:
     ]
     splits = [*range(shared.FIRST_SEED, shared.FIRST_SEED + n_seeds(scale))]
     tens = [splits[i : i + EACH] for i in range(0, len(splits), EACH)]
-    judged = [{"what": "score", **c, "lr": CHOSEN, "splits": ten} for ten in tens for c in kept]
+    lr = pick(scale, smoke=CHOSEN, laptop=CHOSEN, paper=RegAD.lr)  # its paper's
+    judged = [{"what": "score", **c, "lr": lr, "splits": ten} for ten in tens for c in kept]
     return (held_out if scale != "paper" else []) + judged
 
 
