@@ -91,11 +91,17 @@ def _auroc(rows: list[Row]) -> list[str]:
         "confidence. *Open*: neither can be said from so few seeds. Training is short: the level says nothing about a method.",
         html_table(
             head,
-            [[names[method], html.escape(what), *_paired(own)] for (method, what), own in pairs.items()],
+            [
+                [names[method], html.escape(what), *_paired(own)]
+                for name in names
+                for (method, what), own in pairs.items()
+                if method == name
+            ],
         ),
         "Where a patch of PatchCore hangs over the border of a map, anomalib counts zeros beyond it, ours "
         "averages the places that exist: fewer of them, so that the mean varies more there, and a normal picture may score highest at its "
-        "border. The row with our pooling in anomalib says how much of the difference that is. anomalib's CFlow measures probabilities by "
+        "border. The row with our pooling in anomalib says how much of the difference that is. PaDiM's coarser maps are interpolated here and "
+        "repeated there; with repeated values nothing is left of the difference. anomalib's CFlow measures probabilities by "
         "the largest of a batch: with all pictures in one batch the order is nearly that of ours, in batches of eight a score depends on its neighbours.",
     ]
 
