@@ -147,8 +147,8 @@ if scale == "paper":
         for s in (study, rivals)
     )  # fmt: skip
 else:
-    stored = ledger.stored("ttad_results")
-    rows, once = stored.value, ledger.stored("ttad_rivals").value
+    stored, others = ledger.stored("ttad_results"), ledger.stored("ttad_rivals")
+    rows, once = stored.value, others.value
     live = runner.rows_of(study.STUDY, scale, LIVE[0])
 frame = pd.DataFrame(rows)
 tried, table = (frame[frame["phase"] == p] for p in ("held out", "judged"))
@@ -157,7 +157,7 @@ judged = VIEWS[""]
 
 # %% tags=["remove-input"]
 if scale == "laptop":
-    ledger.say(stored.sentence(runner.code(study.STUDY)))
+    ledger.say(f"{stored.sentence(runner.code(study.STUDY))} RD4AD, KDAD, UniAD and CFLOW: {others.sentence(runner.code(rivals.STUDY))}")  # fmt: skip
     key = ["phase", "class", "seed", "condition", "severity", "method"]
     pair = 100 / (grid["n_good"] * 3 * grid["n_each"])  # of pictures, exchanged
     same = ["lr", "mean", "ramp", "first loss"]

@@ -79,7 +79,7 @@ else:
 # %% tags=["hide-input"]
 METRICS = [k for k in live[0] if k.startswith(("image", "pixel", "sPRO"))]
 if scale == "laptop":
-    ledger.say(stored.sentence(code(study.STUDY)))
+    ledger.say(f"{stored.sentence(code(study.STUDY))} The other methods: {ledger.stored('pradot_rivals').sentence(code(rivals.STUDY))}")  # fmt: skip
     judged = [row for row in rows if row["what"] == "score"]
     of = ["group", "class", "seed", "method"]
     rounding = 100 / (grid["n_good"] * 4 * grid["n_each"])
