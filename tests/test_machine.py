@@ -89,3 +89,21 @@ def test_the_peak_of_torch_is_what_was_held_at_once():
         return [torch.empty(500, dtype=torch.float64), torch.empty(250, dtype=torch.float64)]
 
     assert 6000 <= torch_peak(work) < 8000  # never the ten thousand that were asked for in all
+
+
+def test_the_peak_of_memory_is_forgotten():
+    """In a process of its own: what others have left here would hide it."""
+    code = """
+from otad.machine import forget_peak, own_peak_mb
+large = bytearray(300_000_000)
+for i in range(0, len(large), 4096):
+    large[i] = 1
+before = own_peak_mb()
+del large
+forget_peak()
+print(before, own_peak_mb())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(float, done.stdout.split())
+    assert before > 280
+    assert after < before - (250 if sys.platform == "linux" else 0)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from otad.machine import commit, machine, peak_memory_mb, versions
+from otad.machine import commit, forget_peak, machine, own_peak_mb, versions
 from otad.scale import FINISHED
 from otad.studies import Cell, Row, Study
 from otad.studies.reached import fingerprint
@@ -76,9 +76,10 @@ def run(study: Study, scale: str, cells: Iterable[Cell], folder: Path) -> int:
 
 def compute(study: Study, scale: str, cell: Cell) -> dict[str, Any]:
     """Return a cell's rows with what they cost and where they come from."""
+    forget_peak()
     start = time.perf_counter()
     rows = rows_of(study, scale, cell)
-    cost = {"seconds": round(time.perf_counter() - start, 2), "peak_memory_mb": peak_memory_mb()}
+    cost = {"seconds": round(time.perf_counter() - start, 2), "peak_memory_mb": own_peak_mb()}
     return {"cell": cell, "rows": rows, "code": code(study, scale), **cost, "from": source()}
 
 
