@@ -304,13 +304,14 @@ flows = {
 }
 fewest = min(min(sizes) for sizes in flows.values())
 most = max(trained[name] for m, name in PRINTED.items() if m != "differnet")
-smaller = max(0.0, trained[PRINTED["fastflow"]] / fewest - 1)
+normed = trained[PRINTED["fastflow"]] + sum(2 * m[0].numel() for m in maps)
+smaller = max(0.0, normed / fewest - 1)
 larger = max(0.0, most / trained[PRINTED["differnet"]] - 1)
 ledger.record("p26_share", trained[PRINTED["fastflow"]] / fewest)
 ledger.record(
     "p26_today", trained["CS-Flow, today"] / trained[PRINTED["differnet"]]
 )
-ledger.proof("benchmark-07", smaller, 0.0, f"By how much FastFlow exceeds the next smallest flow, in any configuration; it has {trained[PRINTED['fastflow']]:,} parameters, the next one {fewest:,}.")  # fmt: skip
+ledger.proof("benchmark-07", smaller, 0.0, f"By how much FastFlow exceeds the next smallest flow, in any configuration; it has {trained[PRINTED['fastflow']]:,} parameters, {normed:,} with the trainable layer norms that the best-known code puts before it (at 224 pixels), the next one {fewest:,}.")  # fmt: skip
 ledger.proof("benchmark-08", larger, 0.0, f"By how much another method exceeds DifferNet. Decided by CS-Flow's first release, the only one that has the printed number; the release of January 2022 has {trained['CS-Flow, today']:,}, more than DifferNet's {trained[PRINTED['differnet']]:,}, and with it the claim fails. By numbers kept it fails too: SPADE keeps more.")  # fmt: skip
 
 # %% [markdown]
