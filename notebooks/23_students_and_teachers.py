@@ -30,9 +30,9 @@ from otad import ledger, plotting
 from otad.data.drawn import scenes
 from otad.features.pretrained import efficientnet_lite0
 from otad.methods import KDAD, STPM, Glance, ReverseDistillation, UniAD
-from otad.methods.distillation.gnl import gap, teach
-from otad.methods.distillation.reverse_distillation import flattened_gap
+from otad.methods.distillation.reverse_distillation import flattened_gap, gap
 from otad.methods.distillation.stpm import pyramid_loss, untrained
+from otad.methods.distillation.teacher import teach
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device, pick
 from otad.studies import imitation as study

@@ -31,7 +31,7 @@ from otad import ledger, plotting
 from otad.data.drawn.corruptions import KINDS
 from otad.data.packaged import solar
 from otad.data.readers.locations import use_location
-from otad.methods.distillation.gnl import efdm
+from otad.methods.distillation.teacher import efdm
 from otad.methods.memory.ttad import distances
 from otad.metrics import image_auroc, pixel_auroc
 from otad.scale import device

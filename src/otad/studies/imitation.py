@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from otad.methods.distillation.glance import Glance, inconsistency
-from otad.methods.distillation.gnl import gap, teach
 from otad.methods.distillation.kdad import KDAD
-from otad.methods.distillation.reverse_distillation import ReverseDistillation, flattened_gap
+from otad.methods.distillation.reverse_distillation import ReverseDistillation, flattened_gap, gap
 from otad.methods.distillation.stpm import STPM, distances
+from otad.methods.distillation.teacher import teach
 from otad.methods.distillation.uniad import UniAD, distance
 from otad.methods.training import descend
 from otad.metrics import image_auroc

@@ -7,7 +7,9 @@ from torch import nn
 
 from otad.data.packaged import solar
 from otad.features.pretrained import efficientnet_lite0
-from otad.methods.distillation.gnl import ALTER, GNL, OPERATIONS, Student, augmix, efdm, gap, teach
+from otad.methods.distillation.gnl import ALTER, GNL, OPERATIONS, augmix
+from otad.methods.distillation.reverse_distillation import Student, gap
+from otad.methods.distillation.teacher import efdm, teach
 from otad.metrics import image_auroc, pixel_auroc
 
 from .networks import tiny

@@ -3,8 +3,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from otad.methods import GNL, ReverseDistillation, load, save
-from otad.methods.distillation.gnl import gap
-from otad.methods.distillation.reverse_distillation import Mirror, cosine_map, flattened_gap
+from otad.methods.distillation.reverse_distillation import Mirror, cosine_map, flattened_gap, gap
 
 from .networks import found, golden, levels, odd, pictures, tiny, weights
 

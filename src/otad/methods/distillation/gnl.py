@@ -18,18 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import log2
 from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from otad.checks import check_room, checked, shown
+from otad.checks import check_room, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
+from otad.methods.distillation.reverse_distillation import Student, gap
+from otad.methods.distillation.teacher import teach
 from otad.methods.maps import smooth
 
 OPERATIONS = ("autocontrast", "equalize", "posterize", "solarize", "color", "sharpness")
@@ -156,94 +157,6 @@ class GNL:
         _, decoded = student(maps)
         far = [1 - F.cosine_similarity(m, d)[:, None] for m, d in zip(maps, decoded, strict=True)]
         return torch.stack([F.interpolate(f, images.shape[-2:], mode="bilinear")[:, 0] for f in far]).sum(0)
-
-
-@torch.no_grad()
-def teach(
-    backbone: Backbone, images: Tensor, references: Sequence[Tensor] = (), alpha: float = 0.5
-) -> list[Tensor]:
-    """Return the teacher's maps of images (N,3,H,W), as `backbone(images)` does, 16 images at a time.
-
-    With references, one map (1,C,h,w) a stride, all but the deepest are matched to them (`efdm`) before they are
-    kept and sent on. Raises ValueError as `efdm` does.
-    """
-    parts = [_through(backbone, x, references, alpha) for x in images.split(16)]
-    return [torch.cat(maps) for maps in zip(*parts, strict=True)]
-
-
-def _through(backbone: Backbone, x: Tensor, references: Sequence[Tensor], alpha: float) -> list[Tensor]:
-    maps: list[Tensor] = []
-    x = (x - backbone.mean) / backbone.std
-    for stride, layers in backbone.stages.items():
-        x = layers(x)
-        if int(stride) in backbone.strides:
-            if references and int(stride) < backbone.strides[-1]:
-                x = efdm(x, references[len(maps)], alpha)
-            maps.append(x)
-    return maps
-
-
-class Student(nn.Module):
-    """Bottleneck and decoder: maps of the teacher → a code at half the deepest map's size → the maps again."""
-
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int) -> None:
-        """Take channels and strides of the teacher's maps, ascending, and the channels of the finest decoded map."""
-        super().__init__()
-        wide = [width * 2**k for k in range(len(channels))]
-        halvings = [round(log2(strides[-1] / s)) for s in strides]
-        self.squeeze = nn.ModuleList(
-            nn.Sequential(*[_layer(c if i == 0 else w, w, 2) for i in range(n)] or [_layer(c, w, 1)])
-            for c, w, n in zip(channels, wide, halvings, strict=True)
-        )
-        self.join = _layer(sum(wide), wide[-1], 2)
-        inputs = [*wide[1:], wide[-1]]
-        self.decode = nn.ModuleList(_layer(a, b, 1) for a, b in zip(inputs, wide, strict=True))
-        self.give = nn.ModuleList(nn.Conv2d(w, c, 1) for w, c in zip(wide, channels, strict=True))
-
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the code (N,2^(stages−1)·width,h/2,w/2 of the deepest map) and one map for each that came."""
-        small = [layers(m) for layers, m in zip(self.squeeze, maps, strict=True)]
-        code = x = self.join(torch.cat(small, 1))
-        decoded: list[Tensor] = []
-        for k in reversed(range(len(maps))):  # deepest first: hence "reverse"
-            x = self.decode[k](F.interpolate(x, maps[k].shape[-2:], mode="bilinear"))
-            decoded.insert(0, self.give[k](x))
-        return code, decoded
-
-
-def _layer(c_in: int, c_out: int, stride: int) -> nn.Sequential:
-    conv = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU())
-
-
-def gap(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-    """Σ over maps of the mean of 1 − cosine, place by place; maps (N,C,h,w) in pairs."""
-    return torch.stack(
-        [(1 - F.cosine_similarity(a, b)).mean() for a, b in zip(first, second, strict=True)]
-    ).sum()
-
-
-@checked
-def efdm(features: Tensor, reference: Tensor, alpha: float = 0.5) -> Tensor:
-    """Give features (N,C,h,w) the values of a reference (1,C,h,w), rank by rank in each channel.
-
-    Zhang et al., Sec. 3: the place with the r-th smallest value gets (1 − α) of its own and α of the reference's r-th
-    smallest value. Order is kept. Raises ValueError for shapes that do not fit and alpha outside [0,1].
-    """
-    alike = (
-        features.dtype == reference.dtype
-        and features.device == reference.device
-        and features.is_floating_point()
-    )
-    fits = features.ndim == 4 and features.shape[1:] == reference.shape[1:] and len(reference) == 1
-    if not (fits and alike and 0 <= alpha <= 1):
-        raise ValueError(
-            f"features are {shown(features)}, the reference {shown(reference)}, alpha is {alpha}: expected (N,C,h,w), "
-            "(1,C,h,w), floats of one type, and a share in [0,1]; pictures must have the training pictures' size."
-        )
-    ranks = features.flatten(2).argsort(dim=2, stable=True).argsort(dim=2)
-    values = reference.flatten(2).sort(2).values.expand(len(features), -1, -1).gather(2, ranks)
-    return torch.lerp(features, values.view_as(features), alpha)
 
 
 # Altered views ---------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Deng and Li, Anomaly Detection via Reverse Distillation from One-Class Embedding (CVPR 2022). At each place of each level the score is
 1 − cos(t, s), and levels are added up. The paper's loss is the mean of the same; its code takes one cosine of a whole
-map, flattened, in the loss, but judges place by place. `GNL` is this and two things more; the small student is its own.
+map, flattened, in the loss, but judges place by place. `Student` is a small one; `GNL` is this and two things more.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import log2
 from typing import Literal, Self
 
 import torch
@@ -20,7 +21,7 @@ from otad.checks import check_numbers, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
-from otad.methods.distillation.gnl import Student, gap, teach
+from otad.methods.distillation.teacher import teach
 from otad.methods.maps import smooth
 from otad.methods.training import descend
 
@@ -32,7 +33,7 @@ class ReverseDistillation:
 
     backbone : the teacher, never changed, of two or more stages. The paper: WideResNet50-2, strides 4, 8, 16, pictures of 256 pixels.
     width    : None = the paper's student, as large as the teacher, for stages that double their strides and end with a ReLU, as it does;
-               a number = the small one of `GNL`, with so many channels where its map is finest, for any stages.
+               a number = the small `Student`, with so many channels where its map is finest, for any stages.
     loss     : "places" (the paper) or "flattened" (its code). combine : of the levels' maps; the code offers both, and adds.
     align_corners : of the maps' resizing; True in the code.
     epochs, lr, batch_size : of Adam. sigma : of the map's smoothing, in image pixels; None = none.
@@ -116,6 +117,13 @@ class ReverseDistillation:
         size = (image.shape[-2], image.shape[-1])
         large = cosine_map(taught, self.student_(taught)[1], size, self.combine, self.align_corners)
         return large if self.sigma is None else smooth(large, self.sigma)
+
+
+def gap(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """Σ over maps of the mean of 1 − cosine, place by place; maps (N,C,h,w) in pairs."""
+    return torch.stack(
+        [(1 - F.cosine_similarity(a, b)).mean() for a, b in zip(first, second, strict=True)]
+    ).sum()
 
 
 def flattened_gap(taught: Sequence[Tensor], learnt: Sequence[Tensor]) -> Tensor:
@@ -209,3 +217,36 @@ class Block(nn.Module):
 
 def _halved(a: int, b: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+
+
+class Student(nn.Module):
+    """Bottleneck and decoder: maps of the teacher → a code at half the deepest map's size → the maps again."""
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int) -> None:
+        """Take channels and strides of the teacher's maps, ascending, and the channels of the finest decoded map."""
+        super().__init__()
+        wide = [width * 2**k for k in range(len(channels))]
+        halvings = [round(log2(strides[-1] / s)) for s in strides]
+        self.squeeze = nn.ModuleList(
+            nn.Sequential(*[_layer(c if i == 0 else w, w, 2) for i in range(n)] or [_layer(c, w, 1)])
+            for c, w, n in zip(channels, wide, halvings, strict=True)
+        )
+        self.join = _layer(sum(wide), wide[-1], 2)
+        inputs = [*wide[1:], wide[-1]]
+        self.decode = nn.ModuleList(_layer(a, b, 1) for a, b in zip(inputs, wide, strict=True))
+        self.give = nn.ModuleList(nn.Conv2d(w, c, 1) for w, c in zip(wide, channels, strict=True))
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the code (N,2^(stages−1)·width,h/2,w/2 of the deepest map) and one map for each that came."""
+        small = [layers(m) for layers, m in zip(self.squeeze, maps, strict=True)]
+        code = x = self.join(torch.cat(small, 1))
+        decoded: list[Tensor] = []
+        for k in reversed(range(len(maps))):  # deepest first: hence "reverse"
+            x = self.decode[k](F.interpolate(x, maps[k].shape[-2:], mode="bilinear"))
+            decoded.insert(0, self.give[k](x))
+        return code, decoded
+
+
+def _layer(c_in: int, c_out: int, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU())

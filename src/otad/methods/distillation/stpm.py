@@ -21,7 +21,7 @@ from otad.checks import check_numbers, checked
 from otad.features import check_images
 from otad.features.pretrained import Backbone
 from otad.methods import Scores
-from otad.methods.distillation.gnl import teach
+from otad.methods.distillation.teacher import teach
 from otad.methods.maps import smooth
 from otad.methods.training import descend
 

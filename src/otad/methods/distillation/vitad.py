@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from otad.checks import check_numbers, check_room, checked
 from otad.features import check_images, feature_maps
 from otad.methods import Scores
-from otad.methods.distillation.gnl import gap
+from otad.methods.distillation.reverse_distillation import gap
 from otad.methods.flows.cflow import positional_encoding
 from otad.methods.maps import smooth
 from otad.methods.training import descend
