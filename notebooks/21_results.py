@@ -9,7 +9,7 @@
 # %% [markdown]
 # # The benchmark: sixteen methods, one arena
 #
-# A table collected from sixteen papers says who wins. Does the order survive when all of them see the same pictures, through the same network, with as much care for each?
+# A table of sixteen methods, collected from their papers, says who wins. Does the order survive when all of them see the same pictures, nearly all through the same network, with as much care for each?
 #
 # *Benchmarking Unsupervised Anomaly Detection and Localization*, Sections 2 and 4.1.1, Tables 1 and 2, Figure 1. Five claims are judged. **benchmark-01** and **-02**: methods that represent beat methods that reconstruct, in detection and in localisation. **benchmark-03** and **-04**: memory banks and flows do best. **benchmark-05**: detection on MVTec AD is close to saturation.
 #
@@ -63,7 +63,7 @@ print(*(f"{g}: {', '.join(names)}" for g, names in GROUPS.items()), sep="\n")
 # ## The contestants
 # The tables' two schools: four methods *rebuild* (a picture, or what a network sees in it), twelve *represent*. The split is the paper's and not free of choice: R-D, whose student imitates a teacher's features, counts as reconstruction, PaDiM and DFR both look at a frozen network's features and stand on different sides, and DRAEM's restored picture is judged by a network that has learnt what defects look like.
 #
-# On a laptop all look through EfficientNet-Lite0, except P-SVDD and DRAEM, which always begin from nothing. Two are not what their papers mean: **CutPaste** and **NSA** train a whole network there, and here a head on a frozen one. They carry a star, and so do their numbers. Glance and FYD have no public code; ours are reconstructions from the papers.
+# On a laptop all look through EfficientNet-Lite0, except P-SVDD and DRAEM, which always begin from nothing. Two are not what their papers mean: **CutPaste** and **NSA** train a whole network there, and here a head on a frozen one. They carry a star in the tables of all methods. Glance and FYD have no public code; ours are reconstructions from the papers.
 
 # %%
 RUNS = study.cells(scale)
@@ -71,12 +71,9 @@ stars = () if own else study.STAND_INS
 NAMED = {m: f"{m}*" if m in stars else m for m in study.ORDER}
 # Computed afresh by three methods, which learn nothing by steps.
 WATCHED, CHEAP = ("leather", "bottle"), ("PaDiM", "PatchCore", "SPADE")
-LIVE = [
-    (s, c)
-    for s, c in RUNS
-    if c["phase"] == "score" and c["method"] in CHEAP
-    if scale != "laptop" or (c["class"] in WATCHED and c["seed"] == seed)
-]
+LIVE = [(s, c) for s, c in RUNS if c["phase"] == "score" and c["method"] in CHEAP]
+if scale == "laptop":
+    LIVE = [(s, c) for s, c in LIVE if c["class"] in WATCHED and c["seed"] == seed]
 live = [row for s, c in LIVE for row in rows_of(s, scale, c)]
 
 # %% [markdown]
@@ -87,8 +84,7 @@ live = [row for s, c in LIVE for row in rows_of(s, scale, c)]
 if scale == "laptop":
     rows = []
     for one in study.STUDIES:
-        stored = ledger.stored(one.name)
-        rows += stored.value
+        rows += (stored := ledger.stored(one.name)).value
         ledger.say(f"*{one.name.split('_')[1]}*: {stored.sentence(code(one))}")
     kept = [row for row in rows if row["phase"] == "score"]
     of, metrics = ["class", "seed", "method"], ["image", "pixel", "PRO"]
@@ -101,7 +97,7 @@ scores = study.judged(rows)
 n_seeds = scores["seed"].nunique()
 
 # %% [markdown]
-# Has every network that begins from nothing learnt its task? P-SVDD's can be asked: it names on which of eight sides a second patch lay, in two sizes of patch, and guessing costs $2 \ln 8$. Compare its last losses with that.
+# Has every network that begins from nothing learnt its task? DRAEM's longer runs are below. P-SVDD's can be asked here: it names on which of eight sides a second patch lay, in two sizes of patch, and guessing costs $2 \ln 8$. Compare its last losses with that.
 
 # %%
 GUESS = 2 * math.log(8)
@@ -120,18 +116,20 @@ ledger.record("p21_svdd", svdd, tolerance=0.01)
 if untaught:
     ledger.say("**P-SVDD is judged with an encoder that has learnt nothing.** Guessing costs {p21_svdd[guess]:.3f}, without what its second task adds, and its {p21_svdd[runs]} judged trainings end between {p21_svdd[low]:.3f} and {p21_svdd[high]:.3f}. It carries a † below: its rows are no measure of the method.")  # fmt: skip
 if untaught and tried:
-    ledger.say("The lowest loss that any of its four settings reached on the held-out classes is {p21_svdd[search]:.3f}, but the search asks for AUROC and chose another; shorter and longer runs of the chosen one end at {p21_svdd[longer]:.3f} or more.")  # fmt: skip
+    ledger.say("The lowest loss that any of its four settings reached on the held-out classes is {p21_svdd[search]:.3f}, but the search asks for AUROC and chose another; with a quarter to twice its epochs the chosen one ends at {p21_svdd[longer]:.3f} or more.")  # fmt: skip
 
 # %% [markdown]
 # ## One search for all
-# Who tunes one method and takes another as it comes has compared two amounts of care. So each method got four settings, and no more: two sizes (of the network, of what is kept, of the maps it sees) by two rates. The best mean of image and pixel AUROC on the held-out classes is what is judged. Look at how far the four lie apart: that is what a careless choice would have cost. The number of tries is the same for all; their length is not. Epochs were not searched: each size has a number set by hand, towards half a minute of one core at most. CFlow's were tripled when five seeds had been judged, since it had a third of the others' time: 13 and 15 became 40 and 45. By the shorter ones benchmark-04 had failed. *Fit s* is what judged cells took, at the median over the later half of the seeds, which one sort of processor has computed.
+# Who tunes one method and takes another as it comes has compared two amounts of care. So each method got four settings: mostly two sizes (of the network, of what is kept, of the maps it sees) by two rates; a method without a rate has another choice. The best mean of image and pixel AUROC on the held-out classes is what is judged. Look at how far the four lie apart: that is what a careless choice could have cost. The number of tries is the same for all; their length is not. Epochs were not searched: each size has a number set by hand. *Fit s* is what judged cells took, at the median over the solar cells of the later half of the seeds, which one machine has computed.
+#
+# One method was set twice. CFlow's epochs were tripled (13 and 15 to 40 and 45) when five seeds had been judged, as it had under half of most others' time, and its four settings were tried again; P-SVDD's, hardly longer, were not. benchmark-04 fails by either; benchmark-02, undecided on those five seeds, holds on them by the longer.
 
 # %% tags=["timing"]
 found = study.searched(rows)
 best = study.best(found)
 stale = [m for m, k in best.items() if k != study.PLANS[m].chosen]
 caption = "What each is judged with, and its four settings on held-out classes (%)"
-late = scores[scores["seed"] > scores["seed"].median()]
+late = scores[(scores["seed"] > scores["seed"].median()) & (scores["group"].eq("cells") | (scale != "laptop"))]  # fmt: skip
 fits = late.groupby("method")["fit s"].median()
 table = study.overview(found).assign(**{"fit s": fits}).rename(NAMED)
 form = {"formats": "{:.1f}", "folded": "Settings, and what was tried"}
@@ -139,7 +137,7 @@ plotting.table(table, caption, **form, timing=True)
 ledger.record("p21_searched", len(best))
 steps = fits[[m for m in fits.index if "epochs" in study.PLANS[m].tried[0]]]
 shortest, longest = steps.idxmin(), steps.idxmax()
-spent = {"least": steps.min(), "most": steps.max(), "over": int((steps > 30).sum())}
+spent = {"least": steps.min(), "most": steps.max()}
 ledger.record("p21_spent", spent, timing=True, bounds=(0, 100_000))
 
 # %% tags=["remove-input"]
@@ -149,11 +147,11 @@ if stale:
     ledger.say("The search would now choose otherwise for " + ", ".join(stale) + ".")  # fmt: skip
 
 # %% tags=["remove-input", "timing"]
-ledger.say(f"So equal care is not equal budget. Of the {len(steps)} methods that are trained by steps {shortest} had the least, {{p21_spent[least]:.1f}} seconds, and {longest} the most, {{p21_spent[most]:.1f}}; {{p21_spent[over]}} took more than half a minute.")  # fmt: skip
+ledger.say(f"So equal care is not equal budget. Of the {len(steps)} methods that are trained by steps {shortest} had the least, {{p21_spent[least]:.1f}} seconds, and {longest} the most, {{p21_spent[most]:.1f}}.")  # fmt: skip
 
 # %% [markdown]
 # ## Has it learnt enough?
-# The result of a method is that after its *last* epoch. Several papers print the best epoch of the test set, which nobody can know who has no labels. Below, on the held-out classes, is what a quarter, a half and twice the chosen epochs give, each a run of its own. Where the line still rises at 1, a laptop has cut the method short; where it falls, stopping early would have helped, and picking the best would have flattered.
+# The result of a method is that after its *last* epoch. Several papers print the best epoch of the test set, which nobody can know who has no labels. Below, on the held-out classes, is what a quarter, a half and twice the chosen epochs give, each a run of its own. A line that rises at 1 hints that a laptop has cut the method short, one that falls that stopping early would have helped. No more than hints: these are two classes and one seed, and the search chose the point at 1 on these very pictures.
 
 # %%
 learnt = study.curves(rows)
@@ -173,13 +171,13 @@ if len(learnt):
 
 # %% tags=["remove-input"]
 if len(learnt):
-    ledger.say("Picking the best of the three lengths ¼, ½ and 1 would be worth {p21_picked:.1f} points of image AUROC to a trained method, on average; twice the epochs {p21_twice:+.1f}.")  # fmt: skip
+    ledger.say("Picking the best of the three lengths ¼, ½ and 1 would be worth {p21_picked:.1f} points of image AUROC to a trained method, on average, picked once for both classes; twice the epochs {p21_twice:+.1f}.")  # fmt: skip
 else:
     ledger.say("**These runs have not been made yet**; `make results` makes them.")
 
 # %% [markdown]
 # ## Table 1: detection
-# Image AUROC in percent, the mean of the classes; ± is half the 95 % interval over seeds. Printed are the fifteen classes of MVTec AD. A dash is a method that the paper has no number for. Compare the order, not the height: the printed column is crowded into its last five points.
+# Image AUROC in percent, the mean of the classes; ± is half the 95 % interval over seeds. Printed are the fifteen classes of MVTec AD. A dash is a method that the paper has no number for. Compare the order, not the height: ten of the thirteen printed means lie above 95.
 
 
 # %%
@@ -195,9 +193,7 @@ def both(table, metric, column):
     long = here.melt(var_name="method", ignore_index=False).set_index("method")
     mean, half = (t["value"] for t in ledger.over_seeds(long))
     index = pd.MultiIndex.from_tuples([(study.SCHOOL[m], NAMED[m]) for m in study.ORDER])  # fmt: skip
-    return here, *(
-        x.reindex(study.ORDER).set_axis(index) for x in (old, mean, half)
-    )
+    return here, *(x.reindex(study.ORDER).set_axis(index) for x in (old, mean, half))  # fmt: skip
 
 
 # %%
@@ -243,7 +239,7 @@ if not own:
     ledger.say(solar.NOTICE)
 
 # %% [markdown]
-# AUROC of pixels is kind to large defects, and both AUROCs to methods that rank well and have no good threshold. So beside them PRO, which counts every defect alike (page 02), and F1 at the best threshold, of pictures and of pixels.
+# AUROC of pixels is kind to large defects, and both AUROCs to methods that rank well and have no good threshold. So beside them PRO, which counts every defect alike (page 02), and F1 at the best threshold, of pictures and of pixels (calling all pictures defective gives about 71 %).
 
 # %%
 MORE = {"image": "image AUROC", "image F1": "image F1", "pixel": "pixel AUROC"}
@@ -306,7 +302,7 @@ ledger.record("p21_rank_lengths", lengths, tolerance=0.3)
 ledger.record("p21_spearman", agreed, tolerance=0.2)
 
 # %% tags=["remove-input"]
-ledger.say(f"Dot: rank of the mean; line: where it may be, orange for reconstruction; diamond: rank in print, among those printed. With {n_seeds} seeds a method may stand in {{p21_rank_lengths[image AUROC]:.0f}} places by image AUROC, and in {{p21_rank_lengths[pixel AUROC]:.0f}} by pixel AUROC, on average. Printed and measured order agree with a rank correlation of {{p21_spearman[image AUROC]:+.2f}} in detection and {{p21_spearman[pixel AUROC]:+.2f}} in localisation.")  # fmt: skip
+ledger.say(f"Dot: rank of the mean; line: where it may be, orange for reconstruction; diamond: rank in print, among those printed. With {n_seeds} seeds a method may stand in {{p21_rank_lengths[image AUROC]:.1f}} places by image AUROC, and in {{p21_rank_lengths[pixel AUROC]:.1f}} by pixel AUROC, on average. Printed and measured order agree with a rank correlation of {{p21_spearman[image AUROC]:+.2f}} in detection and {{p21_spearman[pixel AUROC]:+.2f}} in localisation.")  # fmt: skip
 
 # %% [markdown]
 # ## Figure 1: accuracy over time
@@ -325,7 +321,7 @@ record = dated.sort_index().cummax()
 ax.step(record.index, record, where="post", color="black", lw=1, ls=":")
 ax.set(xlabel="year", ylabel="image AUROC in print (%)", xticks=range(2020, 2024))
 told = ", ".join(f"{m} {v:.1f}" for m, v in height.sort_values().items())
-alt = f"Printed image AUROC against the date, rising from left to right: {told}."
+alt = f"Printed image AUROC against the date; by height: {told}."
 plotting.show(fig, alt=alt, shows=["benchmark Figure 1"])
 months = 12 * (record.idxmax() - record.index[0])
 gain = {"first": record.iloc[0], "record": record.max(), "months": months}
@@ -336,26 +332,30 @@ ledger.say("From {p21_time[first]:.1f} % to {p21_time[record]:.1f} % in {p21_tim
 
 # %% [markdown]
 # ## Claims as inequalities
-# A seed gives each inequality one margin, in points, from the mean of the classes. A point is what pages 51 and 52 take for the smallest difference that would matter. *Representation against reconstruction* compares the means of the schools' members. *Memory banks and flows do best* is asked of those that lead in print: each of the three first of Table 1 (two of Table 2) against every method that is neither bank nor flow. All inequalities must hold.
+# A seed gives each inequality one margin, in points, from the mean of the classes. A point is what pages 51 and 52 take for the smallest difference that would matter. *Representation against reconstruction* compares the means of those members that have a printed number: in detection only DRAEM and R-D rebuild. *Memory banks and flows do best* is asked of those that lead in print: each of the three first of Table 1 (two of Table 2) against every method that is neither bank nor flow. All inequalities must hold; reversed are those that lie below zero after Holm's adjustment.
 
 
 # %%
 EFFECT = {"smallest_effect": 1.0, "effect_reason": "what pages 51 and 52 take for “about equal”, fixed before the first seed was run"}  # fmt: skip
 DRAWS = "a seed is one of the disjoint parts of the test images" if own else "a seed draws new pictures and defects of all classes; photographs and cells overlap between seeds"  # fmt: skip
-ELSE = "" if own else f" Other pictures than the paper's, {grid['n_train']} normal ones a class, and one small network for all."  # fmt: skip
-margins, claimed = {}, {}
+ELSE = "" if own else f" Other pictures than the paper's, {grid['n_train']} normal ones a class, and one small network for all but P-SVDD and DRAEM."  # fmt: skip
+margins, claimed, hung = {}, {}, []
 for claim, name in (("benchmark-01", "Table 1"), ("benchmark-02", "Table 2")):
     old = print_of[name]
     here, there = (study.schools(t, old.index) for t in (by_seed[name], old))
     what = f"{TABLES[name][2]}: representation > reconstruction"
     margins[claim], claimed[claim] = {what: here["mean"].tolist()}, {what: there["mean"]}  # fmt: skip
     why = f"In print the mean of the school leads by {there['mean']:+.2f}, its best method by {there['best']:+.2f}; here the best by {here['best'].mean():+.1f}, each seed's own best.{ELSE}"  # fmt: skip
-    if untaught:  # two schools hold a network that begins from nothing
-        why += " P-SVDD and DRAEM count in their schools as in print, though a laptop's budget hardly teaches a network that begins from nothing. Looked at afterwards: "  # fmt: skip
-        rest = {gone: study.schools(by_seed[name], old.index.drop(gone.split(" and ")))["mean"] for gone in ("P-SVDD", "DRAEM", "P-SVDD and DRAEM")}  # fmt: skip
-        why += "; ".join("without {} the margin would be {:+.1f} [{:+.1f}, {:+.1f}]".format(gone, *t_interval(gap.tolist())) for gone, gap in rest.items()) + "."  # fmt: skip
+    kept = {f"without {gone}": old.index.drop(gone.split(" and ")) for gone in ("DRAEM", "P-SVDD", "DRAEM and P-SVDD")}  # fmt: skip
+    kept["with all sixteen methods"] = by_seed[name].columns
+    rest = {said: study.schools(by_seed[name], some)["mean"] for said, some in kept.items()}  # fmt: skip
+    why += " Looked at afterwards: " + "; ".join("{} the margin is {:+.1f} [{:+.1f}, {:+.1f}]".format(said, *t_interval(gap.tolist())) for said, gap in rest.items()) + "."  # fmt: skip
+    hangs = here["mean"].mean() > 0 > rest["without DRAEM"].mean()
     split = there["mean"] < 0 < there["best"]
-    reading = "In print the claim fails for the means of the schools, and holds for their best." if split else ""  # fmt: skip
+    reading = "In print the claim fails for the means of the schools, and holds for their best. " if split else ""  # fmt: skip
+    reading += "Here the word hangs on DRAEM, which a laptop hardly teaches: without it the lead is reversed." if hangs else ""  # fmt: skip
+    hung.append(hangs)
+    ledger.record(f"p21_hangs_{claim[-2:]}", float(rest["without DRAEM"].mean()), tolerance=0.2)  # fmt: skip
     ledger.verdict(claim, margins[claim], DRAWS, "points", why, reading=reading, **EFFECT)  # fmt: skip
 
 # %%
@@ -388,7 +388,7 @@ for c in ("benchmark-03", "benchmark-04"):
 
 # %% [markdown]
 # ## Longer runs beside the short forms
-# Four methods train a whole network from nothing, which half a minute cannot do. Each has had one longer run, on two classes and one seed: DRAEM and P-SVDD their own networks, CutPaste and NSA a ResNet18 from nothing in the place of a head on a frozen network. CutPaste's longer run leaves out the second network, that of crops: its map has one value a picture, so a pixel AUROC of it would be the image score in disguise, and its place is empty.
+# Four methods train a whole network from nothing in their papers, which seconds cannot do. Each has had one run of four to six minutes, on two classes and one seed: DRAEM and P-SVDD their own networks, CutPaste and NSA a ResNet18 from nothing in the place of a head on a frozen network. CutPaste's has fewer steps than its short form, each through a whole network, and leaves out the second network, that of crops: its map has one value a picture, so a pixel AUROC of it would be the image score in disguise, and its place is empty.
 
 # %%
 LONGER = {"DRAEM": DRAEM, "P-SVDD": PatchSVDD, "CutPaste": CutPaste, "NSA": NSA}
@@ -419,7 +419,7 @@ else:
 
 # %% tags=["remove-input"]
 if len(long):
-    ledger.say("One seed judges nothing, and longer is not long: CutPaste's paper takes {p21_cutpaste_steps:,} steps. Where a longer run is far better, the short form does its method an injustice; where it is not, it may still be too short. P-SVDD's task is learnt on bottles, where its loss falls from {p21_svdd[guess]:.2f} to {p21_svdd_long[bottle]:.2f}, and hardly on leather ({p21_svdd_long[leather]:.2f}), which looks the same on all eight sides; on bottles the map becomes worse for it.")  # fmt: skip
+    ledger.say("One seed judges nothing, and longer is not long: CutPaste's paper takes {p21_cutpaste_steps:,} steps. Where a longer run is far better, the short form may do its method an injustice; where it is not, it may still be too short. P-SVDD's task is learnt on bottles, where its loss falls from {p21_svdd[guess]:.2f} to {p21_svdd_long[bottle]:.2f}, and hardly on leather ({p21_svdd_long[leather]:.2f}), perhaps as it looks the same on all eight sides; the map becomes no better for it.")  # fmt: skip
 
 # %% [markdown]
 # ## Paper against code
@@ -448,11 +448,11 @@ gaps = (pairs["ours"] - pairs["theirs"]).groupby(pairs["seed"]).mean()
 told = ledger.span("p21_energy", gaps.tolist())
 
 # %% tags=["remove-input"]
-ledger.say(f"What FastFlow's map is worth is stored for the page [Beside anomalib](../book/parity.md): on two drawn classes and {len(gaps)} seeds, with the same short-trained flow, the energy less the probability is {told} points of image AUROC. So FastFlow is not judged here by its paper's map, by which its place might be another.")  # fmt: skip
+ledger.say(f"What FastFlow's map is worth is stored for the page [Beside anomalib](../book/parity.md): on two drawn classes and {len(gaps)} seeds, with the same short-trained flow, the energy less the probability is {told} points of image AUROC. So FastFlow is not judged here by its paper's map, by which it might stand higher.")  # fmt: skip
 
 # %% [markdown]
 # ## What it costs
-# Seconds of one core to learn a class and to judge its pictures, network included, in the stored run.
+# Seconds of one core to learn a class and to judge its pictures, network included, where one machine has computed them (see *One search for all*).
 
 # %% tags=["timing", "hide-input"]
 costs = late.groupby("method")[["fit s", "score s"]].median()
@@ -471,15 +471,16 @@ for key, name in (("image", "Table 1"), ("pixel", "Table 2")):
     ledger.record(f"p21_first_{key}", [lead[name].index[0], lead[name].iloc[0]], tolerance=0.05)  # fmt: skip
     first = sum(low == 1 for _, low, _ in sure[TABLES[name][2]].values())
     ledger.record(f"p21_may_lead_{key}", first, tolerance=0.3)
-care = " after the same search for each" if len(best) == len(study.ORDER) else ""
+schools = " Which school leads hangs on DRAEM, which a laptop hardly trains." if all(hung) else ""  # fmt: skip
+care = " after a search of four settings for each" if len(best) == len(study.ORDER) else ""  # fmt: skip
 WHERE = "the paper's data" if own else "a drawn texture, drawn scenes, a photograph and solar cells"  # fmt: skip
-ledger.say(f"Sixteen methods on the same pictures{care}: over {n_seeds} seeds {{p21_first_image[0]}} has the highest mean in detection, {{p21_first_image[1]:.1f}} % image AUROC, where {{p21_may_lead_image}} of sixteen may be first, and {{p21_first_pixel[0]}} in localisation, {{p21_first_pixel[1]:.1f}} % pixel AUROC, where {{p21_may_lead_pixel}} may, on {WHERE}; the order of the means agrees with the printed one to a rank correlation of {{p21_spearman[image AUROC]:+.2f}} and {{p21_spearman[pixel AUROC]:+.2f}}.", short=True)  # fmt: skip
+ledger.say(f"Sixteen methods on the same pictures{care}: over {n_seeds} seeds {{p21_first_image[0]}} has the highest mean in detection, {{p21_first_image[1]:.1f}} % image AUROC, where {{p21_may_lead_image}} of sixteen may be first, and {{p21_first_pixel[0]}} in localisation, {{p21_first_pixel[1]:.1f}} % pixel AUROC, where {{p21_may_lead_pixel}} may, on {WHERE}; the order of the means has a rank correlation of {{p21_spearman[image AUROC]:+.2f}} and {{p21_spearman[pixel AUROC]:+.2f}} with the printed one.{schools}", short=True)  # fmt: skip
 
 # %% [markdown]
-# What a list of winners does not say: how long each was trained, by whom it was tuned, and how far the ranks would move on other pictures. Here the second is the same for all, the first has its curves, and the third its interval. What stays unequal is the budget: the seconds to fit differ by method, half a minute of one core is plenty for a Gaussian a place and little for a network from nothing, and a small network's features are not the ones that the flows were made for.
+# What a list of winners does not say: how long each was trained, by whom it was tuned, and how far the ranks would move on other draws of these classes. Here the second is nearly the same for all, the first has its curves, and the third its interval. What stays unequal is the budget: half a second is plenty for a Gaussian a place, half a minute little for a network from nothing.
 #
 # ## Exercise
-# Classes are averaged within a seed, as the paper averages them. Another habit is to rank the methods on each class and to average the ranks: then a class where all are close counts as much as one where they differ by twenty points. Who gains by it?
+# Classes are averaged within a seed, as the paper averages them. Another habit is to rank the methods on each class and seed and to average the ranks: then a class where all are close counts as much as one where they differ by twenty points. Who gains by it?
 
 # %% [markdown]
 # ### Solution
@@ -495,4 +496,4 @@ moved = (solution["rank of that"] - solution["rank of the mean"]).abs()
 ledger.record("p21_moved", float(moved.max()), tolerance=0.5)
 
 # %% tags=["remove-input"]
-ledger.say("The largest move is {p21_moved:.0f} places.")
+ledger.say("Nobody much: the largest move is {p21_moved:.0f} of sixteen places.")
