@@ -23,7 +23,7 @@ NAMES = {  # as the benchmark calls them → as PRADOT's tables do
 
 def n_seeds(scale: str) -> int:
     """Return how many seeds there are: what may grow without a cell being computed again."""
-    return pick(scale, smoke=1, laptop=10, paper=0)
+    return pick(scale, smoke=1, laptop=6, paper=0)
 
 
 def cells(scale: str) -> list[Cell]:
