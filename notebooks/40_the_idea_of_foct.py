@@ -359,7 +359,7 @@ ledger.say(
 # - Nothing in Equation 4 holds the sharpening back. What one gets depends on the steps, the rate and the scale of the features, not on an optimum.
 # - Page 45 shows what that means for the printed training, what the public code does instead, and where between uniform plans and the nearest entry detection is best.
 #
-# Two cheaper navigators stand in for the printed one on the next pages. Scores of whole data sets come from $d = \beta \lVert M - Q \rVert^2$, *the cheap navigator*, which learns nothing (pages 41 to 45). Where it matters what is learnt, a small network over sampled pairs, taught on the shots and going on from query to query, takes its place (pages 44 and 45). Page 45 sets both beside the printed one, on two queries, and says what each costs.
+# Two cheaper navigators stand in for the printed one on the next pages. Scores of whole data sets come from $d = \beta \lVert M - Q \rVert^2$, *the cheap navigator*, which learns nothing (pages 41 to 45). Where it matters what is learnt, a small network over sampled pairs, taught on the shots and going on from query to query, takes its place (pages 44 and 45). Page 45 sets both beside the printed one, on ten queries of one class, and says what each costs.
 #
 # ## Exercise
 #

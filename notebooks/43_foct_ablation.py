@@ -146,12 +146,12 @@ ledger.record("p43_own", effect["pixel AUROC"].to_dict(), tolerance=0.2)  # fmt:
 
 # %% tags=["remove-input"]
 ledger.say(
-    "With its own picks in the memory, FOCT's pixel AUROC changes by {p43_own[FOCT, aligned]:+.1f} points on aligned and {p43_own[FOCT, turned]:+.1f} on turned scenes, CT's by {p43_own[CT, aligned]:+.1f} and {p43_own[CT, turned]:+.1f}. (Each reading has a sharpness of its own, page 42, and the difference holds that, too; at one sharpness for both turned scenes are on page 45.) Read as Equation 8 is printed, the memory of queries is not looked at, and OCT is CT."
+    "With its own picks in the memory, FOCT's pixel AUROC changes by {p43_own[FOCT, aligned]:+.1f} points on aligned and {p43_own[FOCT, turned]:+.1f} on turned scenes, CT's by {p43_own[CT, aligned]:+.1f} and {p43_own[CT, turned]:+.1f}. (Each reading has a sharpness of its own, page 42, and the difference holds that, too; page 45 has FOCT's at one sharpness, on turned scenes.) Read as Equation 8 is printed, the memory of queries is not looked at, and OCT is CT."
 )
 
 # %% [markdown]
 # ## The control: any mask will do?
-# FOCT samples foreground and background apart, and picks from both. If it is knowledge of the object that helps, a mask that has it the wrong way round should not help, and one drawn at random even less. *Inverted* takes the object for background and the reverse, so shares and numbers of picks are exchanged: forty of a query's patches join from the object, where its defects are. *Random* marks squares of a feature's size, as many as the object has. All are set against OCT, which has no mask.
+# FOCT samples foreground and background apart, and picks from both. If it is knowledge of the object that helps, a mask that has it the wrong way round should not help, nor one drawn at random. *Inverted* takes the object for background and the reverse, so shares and numbers of picks are exchanged: forty of a query's patches join from the object, where its defects are. *Random* marks squares of a feature's size, as many as the object has. All are set against OCT, which has no mask.
 
 # %%
 MASKS = {"exact": "FOCT", "inverted": "FOCT, inverted mask", "random": "FOCT, random mask"}  # fmt: skip
@@ -261,7 +261,7 @@ plotting.margins(
 
 # %% [markdown]
 # ## Paper against code
-# The public code has no masks at all: foreground and background are not told apart there (page 45). Nothing in the text says which segmentation or prompt made the masks; what a wrong one is worth stands above.
+# The public repository has no masks (page 45). In print SAM makes them; with what prompt is not said. What a wrong one is worth stands above.
 #
 # ## What we found
 

@@ -194,7 +194,7 @@ def test_a_recommendation_is_laid_out_with_its_score_and_those_that_are_alike():
         "none": choosing.choose(found, pd.Series({"a": 2.0, "b": 1.0}), floor=85),
     }
     table = choosing.recommended(choices, dict.fromkeys(choices, found), {"one": range(7)})
-    assert table.loc["one"].tolist() == ["a", "90 [80, 99]", "a 90", "2 of 2", "7 seeds"]
+    assert table.loc["one"].tolist() == ["a", "90 [80, 99]", "a 90", "1 of 1", "7 seeds"]
     assert table.loc["none", ["recommended", "its score", "over"]].tolist() == ["none", "–", "pictures"]
 
 

@@ -249,7 +249,7 @@ def recommended(
             "recommended": choice.name,
             "its score": f"{choice.score:.0f} [{choice.low:.0f}, {choice.high:.0f}]" if known else "–",
             "best": f"{choice.best} {scores.loc[choice.best, 'score']:.0f}",
-            "not told apart from it": f"{len(choice.alike)} of {len(scores)}",
+            "not told apart from it": f"{len(choice.alike) - 1} of {len(scores) - 1}",
             "over": f"{len(seeds[situation])} seeds" if situation in seeds else "pictures",
         }
     return pd.DataFrame(table).T

@@ -183,18 +183,20 @@ def stream(given: Task, looked: tuple, scale: str, seed: int) -> Iterator[Row]:
         yield {"run": "rare", "memory": memory} | rare(method, given, queries, usual)
 
 
-def drifting(scale: str) -> list[Cell]:
-    """Return the cells over which `nearest_drift` is averaged: some splits of a class."""
-    first = classes(scale)[0]
-    return [first | {"seed": FIRST_SEED + k} for k in range(pick(scale, smoke=2, laptop=10))]
+def drifting(scale: str) -> range:
+    """Return the seeds of `nearest_drift`, which is computed where a page is."""
+    return range(FIRST_SEED, FIRST_SEED + pick(scale, smoke=2, laptop=8))
 
 
-def nearest_drift(cell: Cell, scale: str) -> float:
-    """Return `drift` of a shuffled stream that nothing bounds, scored by the nearest entry."""
-    given, looked = results.pictures(cell, scale), results.looks(scale)
-    method = plain(given, looked, scale, cell["seed"], "FOCT out, nearest", capacity=None)
-    said = walked(method, given.queries.to(device()), range(len(given.queries)))
-    return drift(given, joined(said).image_scores)
+def nearest_drift(seed: int, scale: str) -> float:
+    """Return the mean over classes of `drift` of a shuffled stream that nothing bounds, scored by the nearest entry, own picks out."""
+    found = []
+    for kept in classes(scale):
+        given, looked = results.pictures(kept | {"seed": seed}, scale), results.looks(scale)
+        method = plain(given, looked, scale, seed, "FOCT out, nearest", capacity=None)
+        said = walked(method, given.queries.to(device()), range(len(given.queries)))
+        found.append(drift(given, joined(said).image_scores))
+    return sum(found) / len(found)
 
 
 # Navigators that learn ----------------------------------------------------------------------------
