@@ -219,3 +219,9 @@ def test_two_pages_cannot_record_one_key(book):
     OUTPUT.with_name("11_other.ipynb").write_bytes(OUTPUT.read_bytes())
     with pytest.raises(ValueError, match="'x' is recorded by 10_page and by 11_other"):
         records.read_all("smoke")
+
+
+def test_a_page_is_told_where_finished_cells_lie(book):
+    book("10_page", "import os\nledger.record('cells', os.environ['OTAD_CELLS'])")
+    execute("10_page", "smoke", OUTPUT)
+    assert records.read_all("smoke")[0].records["cells"]["value"] == str(Path("_build/cells").resolve())

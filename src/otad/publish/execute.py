@@ -44,7 +44,6 @@ def execute(
     notebook = read(page)
     parameters = checked_parameters(notebook, {"scale": scale, **parameters})
     os.environ.update(computing(threads))
-    os.environ[scales.FINISHED] = str(Path("_build", "cells").resolve())
     settle()
     start = time.perf_counter()
     notebook.cells.append(new_code_cell(MACHINE))

@@ -19,6 +19,7 @@ from threading import Thread
 from typing import IO
 
 from otad.publish import root
+from otad.scale import FINISHED
 
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
@@ -102,7 +103,8 @@ def surroundings() -> dict[str, str]:
     cache.mkdir(parents=True, exist_ok=True)
     names = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR")
     quiet = {"PYTHONWARNINGS": "ignore:IProgress not found"}  # of tqdm, which would stand on a page
-    return {name: str(cache / name.lower()) for name in names} | quiet
+    cells = {FINISHED: str(root() / "_build" / "cells")}
+    return {name: str(cache / name.lower()) for name in names} | quiet | cells
 
 
 def computing(threads: int) -> dict[str, str]:
