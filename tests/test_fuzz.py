@@ -28,7 +28,7 @@ from otad.features import handcrafted
 from otad.features.pretrained import Backbone
 from otad.methods import Scores, nearest
 from otad.methods import maps as maps_of
-from otad.methods.distillation import gnl
+from otad.methods.distillation import gnl, teacher
 from otad.methods.matching import aota, fca, patch_statistics, weathering
 from otad.methods.matching import ranks as matching
 from otad.methods.memory import patchcore, ttad
@@ -241,7 +241,7 @@ def table(root: Path) -> dict[str, tuple[Callable[..., Any], Good]]:
             lambda **given: gnl.augmix(rng=np.random.default_rng(0), **given),
             {"images": IMAGES, "operations": ["color", "sharpness"], "width": 2},
         ),
-        "efdm": (gnl.efdm, {"features": draw(2, 3, 4, 5), "reference": draw(1, 3, 4, 5), "alpha": 0.5}),
+        "efdm": (teacher.efdm, {"features": draw(2, 3, 4, 5), "reference": draw(1, 3, 4, 5), "alpha": 0.5}),
         "MAEDAY": (fitted(maeday.MAEDAY), {"images": IMAGES, "model": lambda images, hidden: images, "n_masks": 3,
             "mask_ratio": 0.75, "patch_size": 4, "image_size": 16, "sigma": 1.0, "batch_size": 2, "seed": 0}),
         "random_masks": (maeday.random_masks, {"n_masks": 3, "side": 4, "mask_ratio": 0.75, "seed": 0}),

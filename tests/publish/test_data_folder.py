@@ -86,6 +86,7 @@ def test_another_folder_executes_the_pages_again(book, tmp_path, monkeypatch):
     package.mkdir(parents=True)
     for name in ("__init__", "processes", "notebooks", "execute", "inputs"):
         shutil.copy(REAL / f"{name}.py", package)
+    shutil.copy(REAL.parent / "scale.py", package.parent)
     (package.parent / "studies").mkdir()
     for name in ("__init__", "sources"):
         shutil.copy(REAL.parent / "studies" / f"{name}.py", package.parent / "studies")

@@ -64,6 +64,7 @@ def test_at_paper_scale_differnet_and_csflow_see_the_sizes_of_their_papers(monke
     side = arena.setting("paper")["side"]
     plans = {name: plan.settings("paper") for name, plan in benchmark_flows.PLANS.items()}
     assert [side * share for share in plans.pop("DifferNet")["sizes"]] == [448, 224, 112]
+    assert plans.pop("CFlow") == {"epochs": 25 * 8}
     assert set(map(str, plans.values())) == {"{}"}
     monkeypatch.setattr(
         benchmark_flows, "efficientnet_b5", lambda *_: lambda x: [torch.nn.functional.avg_pool2d(x, 32)]
