@@ -131,9 +131,7 @@ if scale != "paper":
     shown.insert(1, "argument", shown["method"].map(arguments))
     plotting.table(shown.rename(columns=METRICS), formats="{:.4g}", folded="The search (%)")  # fmt: skip
     best = tried[["image", "pixel"]].mean(axis=1)
-    gap = {
-        m: float(best[m].max() - best[m][v]) for m, v in CHOSEN.items() if m in best
-    }
+    gap = {m: float(best[m].max() - best[m][v]) for m, v in CHOSEN.items() if m in best}  # fmt: skip
     ledger.record("p42_search", gap, tolerance=0.5)
     ledger.record(
         "p42_search_most",
