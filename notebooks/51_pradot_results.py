@@ -434,7 +434,7 @@ plotting.margins(found, effects=dict.fromkeys(judged, RULE["smallest_effect"]))
 #
 # | | the paper | the authors' code | here |
 # |---|---|---|---|
-# | seeds | not stated | one, 0 | several, counted above each table; prototypes and data drawn anew |
+# | seeds | not stated | one, 0 | several, counted above the large tables; prototypes and data drawn anew |
 # | which epoch | not stated | the one of least validation cost | the last |
 # | image score on LOCO | AUROC | official evaluation: logical and structural apart, then the mean | the same |
 # | AU-sPRO on LOCO | following the data set's authors | defects of a picture merged into one mask of 224 pixels | one mask a defect |
