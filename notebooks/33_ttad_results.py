@@ -105,7 +105,7 @@ unfrozen = replace(ttad, frozen=0, epochs=2)
 by_hand = list(algorithm_1(unfrozen, images[:10]))
 package = unfrozen.adapt(images[:10]).losses_
 gap = max(abs(a[0] / b - 1) for a, b in zip(by_hand, package, strict=True))
-if gap > (1e-2 if images.is_cuda else 1e-3):  # a card multiplies ten bits at a time
+if gap > (1e-2 if images.is_cuda else 1e-3):  # a card may keep ten bits
     raise AssertionError(f"the loop and the package differ by {gap:.1e}")
 loop = pd.DataFrame(by_hand, columns=["loss", "links", "patches"])
 loop = loop.assign(package=package)

@@ -24,7 +24,7 @@ class Inputs:
     tables: str
 
 
-def _read(data: Path, modules: list[Path]) -> bool:
+def _is_read(data: Path, modules: list[Path]) -> bool:
     """Return whether some of the modules read a file that lies in their package: those that name it, or, where none does, all."""
     namers = [path for path in data.parent.glob("*.py") if data.name in sources.strings(path)]
     return not namers or any(path in modules for path in namers)
@@ -37,7 +37,7 @@ def inputs(page: str) -> Inputs:
     tables = [path for path in modules if sources.table(path)]
     named = set().union(*map(sources.strings, (source, *modules)))
     files = {path for path in modules if path not in tables}
-    files |= {path for module in modules for path in sources.data(module) if _read(path, modules)}
+    files |= {path for module in modules for path in sources.data(module) if _is_read(path, modules)}
     if not any(re.fullmatch(r"own-\d\d", name) for name in named):
         files = {path for path in files if path.name != COMMUNITY}
     files |= {path for path in Path("results").glob("*.json") if path.stem in named}

@@ -32,7 +32,10 @@ from otad.transport import Scaled
 
 FIRST_SEED = 100
 HELD_OUT = (0, 1)  # seeds that chose arena and settings; no verdict is theirs
-ZOOM, WANDER = 0.7, 6.0  # of the turned arena: from farther away, anywhere in the picture and turned
+ZOOM, WANDER = (
+    0.7,
+    6.0,
+)  # of the turned arena: from farther away, shifted and turned six times as much as the aligned one
 PLANTED = 3  # defects of its kind on each bad picture there, and on each bad cell
 SHOTS = (1, 2, 4)
 NO_FOREGROUND = ("carpet", "grid", "leather", "tile", "wood")  # of MVTec AD: the product fills the picture
@@ -145,7 +148,7 @@ def listed(dataset: str, name: str, split: int, drawn: Tensor, images: Tensor) -
 
 
 def turned(name: str, side: int, n: int, kinds: list[str], seed: int) -> Any:
-    """Draw a scene from afar, anywhere and turned; of eight planted defects, those that lie most on the object stay."""
+    """Draw a scene from afar, shifted and turned; of eight planted defects, those that lie most on the object stay."""
     drawn = [[seed, scenes.NAMES.index(name), 77, i] for i in range(n + len(kinds))]
     images = torch.stack([scenes.render(name, side, s, zoom=ZOOM, wander=WANDER)[0] for s in drawn])
     objects = torch.stack([scenes.foreground(name, side, s, zoom=ZOOM, wander=WANDER) for s in drawn])

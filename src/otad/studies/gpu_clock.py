@@ -186,9 +186,8 @@ def table2(cell: Cell, scale: str) -> Iterator[Row]:
 
 def passes(cell: Cell, scale: str) -> Iterator[Row]:
     """Yield what page 26 times: each configuration of the benchmark's Table 3 on one picture."""
-    yield from benchmark_clock.compute(
-        cell, "smoke" if scale == "smoke" else "paper"
-    )  # where the card is used
+    at = "smoke" if scale == "smoke" else "paper"  # where the card is used
+    yield from benchmark_clock.compute(cell, at)
 
 
 def foct(cell: Cell, scale: str) -> Iterator[Row]:
