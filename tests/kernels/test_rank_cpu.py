@@ -70,15 +70,42 @@ def test_every_way_to_share_ties_equals_the_definition(features, many, monkeypat
     assert_close(found, definition(features, references, weights, "mean"))
 
 
+@pytest.mark.parametrize("size", [11, 13, 15, 17])  # counts of 8, 16 and 32 bits
+def test_the_smallest_value_is_shared_in_patches_of_every_size(size):
+    features = (rand(2, size + 3, size + 4, dtype=torch.float32) - 0.5).relu()
+    weights, references = rand(size**2, size**2, seed=2), some_references(features, size, 2)
+    found = rank_cpu.matched_map(features, references, weights, "mean")
+    assert_close(found, definition(features, references, weights, "mean"))
+
+
+@both
+def test_maps_with_more_pixels_than_16_bits_number(ties):
+    features = rand(1, 256, 257)
+    assert features.unique().numel() > 2**16 - 2**8
+    weights, references = rand(9, 9, seed=2), some_references(features, 3, 1)
+    found = rank_cpu.matched_map(features, references, weights, ties)
+    assert_close(found, definition(features, references, weights, ties))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_order_sorts_numbers_of_either_sign(dtype):
+    channel = torch.cat(
+        [rand(50, dtype=dtype) - 0.5, torch.tensor([0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38], dtype=dtype)]
+    )
+    values = channel.numpy()[rank_cpu._order(channel.numpy())]
+    assert (values[:-1] <= values[1:]).all()
+    assert sorted(values) == sorted(channel.tolist())
+
+
 def test_ties_are_sought_only_where_patches_hold_both():
     grid = rank_cpu._Grid(few_ties(), torch.empty(25, 0))
-    tied = grid.tied("mean")
+    _, tied = grid.numbered("mean")
     assert not tied.halves.any()
     assert tied.starts.tolist() == [0, len(tied.places), len(tied.places)]
     own = grid.values[0, grid.guard :][tied.places].tolist()
     values = few_ties()[0]
     assert set(own) == {float(values[at]) for at in ((6, 20), (0, 1), (0, 30))}
-    assert rank_cpu._Grid(few_ties(), torch.empty(25, 0)).tied("index").places.size == 0
+    assert rank_cpu._Grid(few_ties(), torch.empty(25, 0)).numbered("index")[1].places.size == 0
 
 
 @settings(max_examples=8, deadline=None)
@@ -199,7 +226,7 @@ def test_sizes_that_overflow_are_refused():
     grid = rank_cpu._Grid(torch.zeros(1, 25, 25), torch.empty(625, 0))
     grid.n_windows = 2**22
     with pytest.raises(ValueError, match="resize the images"):
-        grid.count(0, grid.area())
+        grid.count(0)
 
 
 def test_compiled_code_is_kept_for_the_next_process():

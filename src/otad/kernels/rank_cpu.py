@@ -40,16 +40,19 @@ def matched_map(features: Tensor, references: Tensor, weights: Tensor, ties: str
     Time O(C h w (4T² + R T²)); memory: the padded map and 3 MAX_SUMS numbers. Returns (h,w).
     """
     grid = _Grid(features, weights)
-    tied = grid.tied(ties)
-    known, prefix = _stand_ins(references, tied.floors)
+    numbers, tied = grid.numbered(ties)
+    known, prefix = _stand_ins(references, grid.channels, tied.lifts)
     result = features.new_zeros(grid.height + grid.size - 1, grid.width)
     for rows in grid.bands():
         sums = grid.sums(rows[1] - rows[0])
         step = max(1, TASK_SUMS // sums[0].size)
 
         def work(first: int, rows: np.ndarray = rows, sums: np.ndarray = sums, step: int = step) -> None:
-            blocks, area = np.array([first, min(first + step, len(sums))]), grid.area()
-            lanes.match(grid.values, *grid.layout, rows, known, prefix, tied, area, blocks, sums)
+            blocks, areas = (
+                np.array([first, min(first + step, len(sums))]),
+                (grid.area(), grid.area(apart=True)),
+            )
+            lanes.match(grid.values, numbers, *grid.layout, rows, known, prefix, tied, areas, blocks, sums)
 
         _run(work, range(0, len(sums), step))
         errors = grid.by_member(sums)
@@ -69,15 +72,14 @@ def matched_all(features: Tensor, weights: Tensor, ties: str = "mean") -> Tensor
     """
     grid = _Grid(features, weights)
     sums = np.stack([grid.sums(grid.height) for _ in range(GROUPS)])
-    half = grid.half(ties)
+    half = 0 if ties == "index" else grid.half
 
     def work(group: int) -> None:
-        area, table = grid.area(), np.empty((grid.n_windows, grid.members + 1))
+        area, table = grid.area(apart=half > 0), np.empty((grid.n_windows, grid.members + 1))
         for c in range(group, len(features), GROUPS):
-            values, places, counts = grid.count(c, area)
+            values, numbers, counts = grid.count(c)
             lanes.tabulate_all(values, counts, grid.n_windows, table)
-            grid_values = grid.values[c]
-            lanes.match_all(grid_values, places, *grid.layout, grid.height, table, half, area, sums[group])
+            lanes.match_all(numbers, *grid.layout, grid.height, table, half, area, sums[group])
 
     _run(work, range(GROUPS))
     return grid.crop(spread(grid.by_member(sums.sum(axis=0)), weights, grid.height, grid.width))
@@ -96,7 +98,7 @@ def median_reference(features: Tensor, patch_size: int, every: bool = False) -> 
         if grid is None:
             medians[c] = _median_tiles(channels[c], patch_size)
         else:
-            values, _, counts = grid.count(c, grid.area())
+            values, _, counts = grid.count(c)
             lanes.median_all(values, counts, grid.n_windows, medians[c])
 
     _run(work, range(len(channels)))
@@ -115,19 +117,30 @@ def _median_tiles(channel: np.ndarray, size: int) -> np.ndarray:
 class _Tied(NamedTuple):
     """What equal values of each channel ask of `lanes.match`, which says what these are."""
 
-    floors: np.ndarray
+    lifts: np.ndarray
     halves: np.ndarray
     starts: np.ndarray
     places: np.ndarray
 
 
-def _stand_ins(references: Tensor, floors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _order(channel: np.ndarray) -> np.ndarray:
+    """Return what sorts a channel's values. In 32 bits they are sorted together with their places: twice as fast."""
+    if channel.itemsize > 4:
+        return channel.argsort(axis=None)
+    bits = channel.ravel().view(np.int32)
+    keys = bits ^ (bits >> 31 & 0x7FFFFFFF)  # integers in the order of the numbers that have these bits
+    both = keys.astype(np.int64) << 32 | np.arange(bits.size)
+    both.sort()
+    return both & 0xFFFFFFFF
+
+
+def _stand_ins(references: Tensor, channels: np.ndarray, lifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (C,R,2T²) references and what `lanes.stand_in` adds, and their prefix sums, (C,R,T² + 1)."""
     given = references.detach().transpose(0, 1).numpy()
     known = np.concatenate([given, np.zeros_like(given)], axis=-1)
     prefix = np.pad(given.cumsum(axis=-1, dtype=np.float64), ((0, 0), (0, 0), (1, 0)))
-    for c in np.isfinite(floors).nonzero()[0]:
-        lanes.stand_in(floors[c], prefix[c], known[c])
+    for c in lifts.nonzero()[0]:
+        lanes.stand_in(channels[c].min(), prefix[c], known[c])
     return known, prefix
 
 
@@ -166,45 +179,54 @@ class _Grid:
             lines[:reach] = lines[reach + 1 : 2 * reach + 1][::-1]
             lines[reach + n :] = lines[n - 1 : reach + n - 1][::-1]
 
-    def area(self) -> np.ndarray:
-        """Room to count in; 16 bits hold the members of a window twice up to T = 15."""
-        counts = np.uint16 if self.members < 2**8 else np.uint32
+    @property
+    def half(self) -> int:
+        """Bits of the low half of a number that holds two counts apart."""
+        return 8 if self.members < 2**8 else 16
+
+    def area(self, apart: bool = False) -> np.ndarray:
+        """Room to count in: 8 bits hold the members of a window twice up to T = 11; with `apart`, two counts in a number."""
+        least = np.uint16 if apart or 2 * self.members >= 2**8 else np.uint8
+        counts = np.uint32 if self.members >= 2**8 else least
         return np.zeros((self.size + 1, 2 * self.size, LANES), counts)
 
-    def tied(self, ties: str) -> _Tied:
-        """Find what the channels' equal values ask of `lanes.match`, and mark the smallest in `values`."""
+    def number(self, c: int, second: int, padded: np.ndarray) -> tuple[np.ndarray, int]:
+        """Number the values of a channel by `lanes.number`, also padded; return (h,w) numbers and the last one."""
+        channel = self.channels[c]
+        numbers = np.empty(channel.shape, padded.dtype)
+        last = lanes.number(channel.ravel(), _order(channel), second, numbers.ravel())
+        self.pad(numbers, padded[self.guard :])
+        return numbers, last
+
+    def no_numbers(self, n_channels: int) -> np.ndarray:
+        """Room for the numbers of padded channels; the smallest may be lifted, so there is one more than pixels."""
+        kind = np.uint16 if self.n_windows < 2**16 else np.int32
+        return np.zeros((n_channels, self.values.shape[1]), kind)
+
+    def numbered(self, ties: str) -> tuple[np.ndarray, _Tied]:
+        """Number the values of all channels, and find what equal ones ask of `lanes.match`."""
         n = len(self.channels)
-        floors, halves = np.full(n, -np.inf, self.channels.dtype), np.zeros(n, np.int64)
+        padded, lifts, halves = self.no_numbers(n), np.zeros(n, np.bool_), np.zeros(n, np.int64)
         places = [np.empty(0, np.int64)] * n
 
-        def find(c: int) -> None:
-            channel, own = self.channels[c], self.values[c, self.guard :]
-            floor, unsigned = channel.min(), f"u{channel.itemsize}"
-            keys = (channel + 0.0).ravel().view(unsigned)  # zeros of either sign are equal
-            marks, most = np.zeros(channel.shape, np.bool_), channel.size // MANY
-            if (
-                lanes.find_tied(
-                    keys, (floor + 0.0).view(unsigned), *channel.shape[1:], self.size, most, marks.ravel()
-                )
-                > most
-            ):
-                halves[c] = self.half(ties)
+        def work(c: int) -> None:
+            numbers, last = self.number(c, 2, padded[c])
+            if ties == "index":
                 return
-            floors[c] = floor
-            own[own == floor] = -np.inf
-            if marks.any():
-                padded = np.zeros(self.n_blocks(self.height) * LANES, np.bool_)
-                self.pad(marks, padded)
-                places[c] = padded.nonzero()[0]
+            marks, most = np.zeros(numbers.shape, np.bool_), numbers.size // MANY
+            tied = lanes.find_tied(numbers.ravel(), last, numbers.shape[1], self.size, most, marks.ravel())
+            if tied > most:
+                halves[c] = self.half
+                return
+            lifts[c] = True
+            if tied:
+                spots = np.zeros(self.n_blocks(self.height) * LANES, np.bool_)
+                self.pad(marks, spots)
+                places[c] = spots.nonzero()[0]
 
-        if ties == "mean":
-            _run(find, range(n))
+        _run(work, range(n))
         starts = np.cumsum([0, *map(len, places)])
-        return _Tied(floors, halves, starts, np.concatenate(places))
-
-    def half(self, ties: str) -> int:
-        """Bits of the low half of a count in `area`; 0 if equal values are not counted apart."""
-        return 0 if ties == "index" else 8 if self.members < 2**8 else 16
+        return padded, _Tied(lifts, halves, starts, np.concatenate(places))
 
     def bands(self) -> Iterator[np.ndarray]:
         """Split the rows of windows so that sums stay small."""
@@ -216,19 +238,20 @@ class _Grid:
         """Sums of errors: (block, member, lane)."""
         return np.zeros((self.n_blocks(n_rows), self.members, LANES), self.values.dtype)
 
-    def count(self, c: int, area: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Count a channel's values by rank: distinct values, places of the pixels among them, counts."""
+    def count(self, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Count a channel's values by rank: distinct values, padded numbers of the pixels among them, counts."""
         if self.n_windows * (self.members + 1) >= 2**31:
             raise ValueError(
                 f"{self.n_windows} patches of {self.members} pixels: expected fewer than 2³¹ values in all, so "
                 "that 32 bits number them; resize the images or take features of a larger stride."
             )
-        values, inverse = np.unique(self.channels[c], return_inverse=True)
-        places = np.zeros(self.n_blocks(self.height) * LANES, np.int32)
-        self.pad(inverse.reshape(self.channels[c].shape), places)
+        padded = self.no_numbers(1)[0]
+        numbers, last = self.number(c, 1, padded)
+        values = np.empty(last + 1, self.values.dtype)
+        values[numbers] = self.channels[c]
         counts = np.zeros((len(values), self.members), np.int32)
-        lanes.count(self.values[c], places, *self.layout, self.height, area, counts)
-        return values, places, counts
+        lanes.count(padded, *self.layout, self.height, self.area(), counts)
+        return values, padded, counts
 
     def by_member(self, sums: np.ndarray) -> Tensor:
         """Return the mean over channels, (T², pixels)."""
