@@ -51,7 +51,7 @@ PLANS = {
         ),
         chosen=2,
         smoke={"patch_size": None, "epochs": 1, "steps": 1, "batch_size": 2, "views": 1, "hidden": 8},
-        long={"scratch": True, "patch_size": None, "batch_size": 16, "epochs": 10, "steps": 10},
+        long={"scratch": True, "patch_size": None, "batch_size": 16, "epochs": 40, "steps": 10},
     ),
     "NSA": Plan(
         tuple(
@@ -61,7 +61,7 @@ PLANS = {
         ),
         chosen=3,
         smoke={"width": 4, "epochs": 1, "views": 1},
-        long={"scratch": True, "epochs": 50, "batch_size": 16},
+        long={"scratch": True, "epochs": 120, "batch_size": 16},
     ),
 }
 
