@@ -324,12 +324,12 @@ else:
 
 # %% tags=["remove-input"]
 ledger.say(
-    "Does a rival that moves no parameter at test time stay ahead under contrast? GNL, which exchanges feature values for those of a training picture, leads TTAD in image AUROC (over TTAD at the printed rate; the verdict takes the TTAD of page 33, at its best one) by "
+    "Does a rival that moves no parameter at test time stay ahead under contrast? On solar cells GNL leads TTAD, at the printed rate (the verdict takes the best one), in image AUROC by "
     + "; ".join(
         f"{lead:+.1f} points ({name})"
         for name, lead in ledger.recorded("p36_lead").items()
     )
-    + ", on solar cells.",
+    + ".",
     short=True,
 )
 

@@ -44,22 +44,24 @@ CODE = {
     "13_page": "from otad import ledger",
     "14_page": "from otad import ledger\nprint('own-07')",
     "15_page": "from otad.studies import two",
+    "16_page": "from otad import ledger\nfrom otad.studies import one\nask = ledger.stored\nask(one.NAME)",
+    "17_page": "from otad import ledger\nfrom otad.studies import one\nledger.stored('two')",
 }
 TOUCHED = [
     ("notebooks/10_page.py", "10"),
-    ("src/otad/studies/one.py", "12"),
-    ("src/otad/studies/list.csv", "12"),
-    ("src/otad/studies/__init__.py", "12 15"),
-    ("results/one.json", "12"),
-    ("results/two.json", ""),
-    ("src/otad/transport.py", "10 11 12"),
-    ("src/otad/methods/fca.py", "11 12"),
+    ("src/otad/studies/one.py", "12 16 17"),
+    ("src/otad/studies/list.csv", "12 16 17"),
+    ("src/otad/studies/__init__.py", "12 15 16 17"),
+    ("results/one.json", "16"),
+    ("results/two.json", "17"),
+    ("src/otad/transport.py", "10 11 12 16 17"),
+    ("src/otad/methods/fca.py", "11 12 16 17"),
     ("src/otad/methods/other.py", ""),
-    ("src/otad/published/claims.csv", "13 14"),
+    ("src/otad/published/claims.csv", "13 14 16 17"),
     ("src/otad/published/community.csv", "14"),
-    ("src/otad/publish/execute.py", "10 11 12 13 14 15"),
+    ("src/otad/publish/execute.py", "10 11 12 13 14 15 16 17"),
     ("src/otad/publish/inputs.py", ""),
-    ("requirements.txt", "10 11 12 13 14 15"),
+    ("requirements.txt", "10 11 12 13 14 15 16 17"),
 ]
 
 
@@ -112,20 +114,20 @@ def _snakemake(*arguments):
 def test_snakemake_executes_what_a_change_touches_and_a_new_method_touches_nothing(small):
     assert _snakemake() == set(CODE)
     os.utime("src/otad/transport.py")
-    assert _snakemake() == {"10_page", "11_page", "12_page"}
+    assert _snakemake() == {"10_page", "11_page", "12_page", "16_page", "17_page"}
     _write(Path("src/otad/methods/new.py"), "X = 1\n")
     table = Path("src/otad/methods/__init__.py")
     table.write_text(table.read_text().replace("}", ', "New": "otad.methods.new"}'))
     os.utime("src/otad/methods/other.py")
     assert _snakemake("--dry-run") == set()
     table.write_text(table.read_text().replace("X = 1", "X = 2"))
-    assert _snakemake("--dry-run") == {"11_page", "12_page"}
+    assert _snakemake("--dry-run") == {"11_page", "12_page", "16_page", "17_page"}
 
 
 def test_a_page_that_cannot_be_read_does_not_hide_the_others(small):
     _write(Path("notebooks/14_page.py"), "import (")
     assert "notebooks/14_page.py" in inputs("14_page").files
-    assert _pages_with("src/otad/transport.py") == "10 11 12"
+    assert _pages_with("src/otad/transport.py") == "10 11 12 16 17"
 
 
 def test_the_books_own_pages_depend_on_what_their_code_says():
@@ -139,4 +141,6 @@ def test_the_books_own_pages_depend_on_what_their_code_says():
                 assert {f"{path}.py", f"{path}/__init__.py"} & files or node.module == "otad.methods", page
         assert "src/otad/published/numbers.csv" in files
     assert "results/pradot_code.json" in inputs("55_pradot_paper_against_code").files
+    assert "results/benchmark_flows.json" in inputs("21_results").files  # asked for by `study.name`
+    assert not any("results/" in name for name in inputs("32_assignment_counts").files)
     assert not any("methods" in name for name in inputs("01_one_dimensional_transport").files)

@@ -35,33 +35,35 @@ def _adjusted(page):
     return after_holm(verdicts([page]))
 
 
-def test_few_verdicts_stand_with_their_statements_and_what_holm_takes_back():
-    page = _page(["fails", "holds"])
-    lines = in_short(page, _adjusted(page)).splitlines()
+def test_a_single_verdict_stands_with_its_statement_and_what_holm_takes_back():
+    page = _page(["holds"])
+    adjusted = {"fca-01": ("inconclusive", 0.2)}
+    lines = in_short(page, adjusted).splitlines()
     assert lines[:2] == [":::{admonition} In short", ":class: otad-short"]
     assert lines[2] == f"{page.short} ({MORE})"
-    assert len(lines) == 7
-    first, second = lines[4:6]
+    assert len(lines) == 6
     for part in (
         'href="../book/ledger.html#fca-01">fca-01<',
-        ">fails here<",
+        ">holds</span>; <span class='otad-word inconclusive'>inconclusive</span> after Holm",
         "four patch statistics",
         'href="#verdict-fca-01"',
     ):
-        assert part in first
-    assert "Holm" not in first
-    assert ">holds</span>; <span class='otad-word inconclusive'>inconclusive</span> after Holm" in second
+        assert part in lines[4]
+    assert "Holm" not in in_short(page, {"fca-01": ("holds", 0.001)})
 
 
-def test_many_verdicts_are_grouped_by_their_words():
+def test_many_verdicts_are_grouped_by_their_words_those_that_holm_takes_back_last():
     page = _page(["inconclusive", "holds", "holds", "fails", "holds"])
     lines = in_short(page, _adjusted(page)).splitlines()[4:-1]
-    starts = [">holds<", ">fails here<", ">inconclusive<", "after Holm over the whole ledger"]
-    assert len(lines) == 4
+    starts = [">holds</span>: <a", ">fails here<", ">inconclusive<"]
+    assert len(lines) == 3
     assert all(start in line for start, line in zip(starts, lines, strict=True))
-    assert [line.count("ledger.html#") for line in lines] == [3, 1, 1, 1]
-    assert [line.count("#verdict-") for line in lines] == [3, 1, 1, 0]
-    assert "fca-05</a> <span class='otad-word inconclusive'>" in lines[3]
+    assert [line.count("#verdict-") for line in lines] == [3, 1, 1]
+    assert 'href="#verdict-fca-04">fca-04<' in lines[1]
+    kept, taken = lines[0].split("; no longer after Holm over the whole ledger: ")
+    assert ("fca-02" in kept, "fca-03" in kept, "fca-05" in taken) == (True, True, True)
+    only = in_short(_page(["fails", "holds"]), {"fca-01": ("inconclusive", 0.2), "fca-02": ("holds", 0.0)})
+    assert ">fails here</span>, no longer after Holm over the whole ledger: <a" in only
 
 
 def test_a_page_without_verdicts_shows_its_sentence_alone_and_one_without_either_nothing():

@@ -30,13 +30,16 @@ def beside(
 ) -> None:
     """Display one metric, printed and here in neighbouring columns.
 
-    printed, here: a Series, a row a name, or a DataFrame, a pair of columns for each of its columns; matched by name, rows in the order
-    of `printed`, then what is only here. half: like `here`, half of each interval. folded, timing: as in `table`.
+    printed, here: a Series, a row a name, or a DataFrame, a pair of columns for each of its columns; or a Series and a DataFrame, one
+    column printed beside all of its columns. Matched by name, rows in the order of `printed`, then what is only here. half: like
+    `here`, half of each interval. folded, timing: as in `table`.
     """
-    old, new, span = _matched(printed, here, half)
+    one = isinstance(printed, pd.Series) and isinstance(here, pd.DataFrame)
+    old, new, span = _matched(pd.DataFrame(dict.fromkeys(here, printed)) if one else printed, here, half)
     found: dict[Any, list[str]] = {}
-    for column in new.columns:
-        found[column, "printed"] = [_number(v, digits) for v in old[column]]
+    for i, column in enumerate(new.columns):
+        if not one or i == 0:
+            found["" if one else column, "printed"] = [_number(v, digits) for v in old[column]]
         pairs = zip(new[column], span[column], strict=True)
         found[column, "here"] = [
             _number(v, digits) + ("" if np.isnan([v, w]).any() else f" ± {w:.{digits}f}") for v, w in pairs

@@ -20,8 +20,8 @@ COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 WIDTH = 8.3  # inches of the column at 1280 pixels: drawn wider, letters of 10 points come out smaller
 LETTERS = 10  # points: no letter is below
 TOGETHER = re.compile(
-    r"(?<=\d) (?=[±\[])|(?<=±) (?=\d)|(?<=\d,) (?=[+−-]?\d[\d.]*\])"
-)  # spaces within a number and its interval
+    r"(?<=\d) (?=±)|(?<=±) (?=\d)|(?<=\d,) (?=[+−-]?\d[\d.]*\])"
+)  # spaces within a number and its half interval, and within an interval
 HEAT = "inferno"
 OUTLINE = "#00E5FF"
 

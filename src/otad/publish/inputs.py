@@ -1,5 +1,6 @@
 """What the execution of a page depends on, for the Snakefile: a page is executed again when one of these changes, and only then."""
 
+import ast
 import hashlib
 import re
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ PACKAGE = Path("src", "otad")  # from the root: a folder may move with its book
 class Inputs:
     """What a page depends on.
 
-    files: the page, the modules that it imports, data that these read, stored rows that they name, what executes it, the locked
+    files: the page, the modules that it imports, data that these read, stored rows that it asks for, what executes it, the locked
     versions. tables: hash of the packages with a table of methods, without the table: every new method changes these files.
     """
 
@@ -30,6 +31,19 @@ def _is_read(data: Path, modules: list[Path]) -> bool:
     return not namers or any(path in modules for path in namers)
 
 
+def _stored(page: Path, named: set[str]) -> set[str]:
+    """Return the names of the studies whose rows a page may read: none without `ledger.stored`, those it names itself if it always
+    calls that with a name, and else all texts that are named anywhere."""
+    try:
+        code = ast.parse(page.read_text(encoding="utf-8"))
+    except SyntaxError:
+        return named
+    asked = [node for node in ast.walk(code) if isinstance(node, ast.Attribute) and node.attr == "stored"]
+    calls = [node for node in ast.walk(code) if isinstance(node, ast.Call) and node.func in asked]
+    names = [call.args[0].value for call in calls if call.args and isinstance(call.args[0], ast.Constant)]
+    return set(names) if len(names) == len(asked) else named
+
+
 def inputs(page: str) -> Inputs:
     """Return what the execution of a page depends on."""
     source = root() / "notebooks" / f"{page}.py"
@@ -40,7 +54,7 @@ def inputs(page: str) -> Inputs:
     files |= {path for module in modules for path in sources.data(module) if _is_read(path, modules)}
     if not any(re.fullmatch(r"own-\d\d", name) for name in named):
         files = {path for path in files if path.name != COMMUNITY}
-    files |= {path for path in Path("results").glob("*.json") if path.stem in named}
+    files |= {path for path in Path("results").glob("*.json") if path.stem in _stored(source, named)}
     files |= set(sources.closure("otad.publish.execute", PACKAGE).values())
     code = "\n".join(map(sources.code, sorted(tables)))
     return Inputs(

@@ -10,7 +10,7 @@ from otad.publish.crossref import anchor, ledger_address
 from otad.publish.generated import word
 from otad.publish.records import Page
 
-GROUPED = 2  # a page with more verdicts than this names each in a word, without its statement
+GROUPED = 1  # a page with more verdicts than this names each in a word, without its statement
 ORDER = ("holds", "fails", "negligible", "inconclusive")
 Adjusted = dict[str, tuple[str, float | None]]
 
@@ -44,18 +44,17 @@ def _one_by_one(page: Page, adjusted: Adjusted) -> list[str]:
 
 
 def _grouped(page: Page, adjusted: Adjusted) -> list[str]:
-    """Return a line for each word, with its claims, and one for what Holm changes."""
-    words = {claim: verdict["verdict"] for claim, verdict in page.verdicts.items()}
-    lines = [
-        f"{word(w)}: "
-        + ", ".join(f"{_id(claim)} ({_evidence(claim)})" for claim, own in sorted(words.items()) if own == w)
-        for w in ORDER
-        if w in words.values()
-    ]
-    changed = [
-        f"{_id(c)} {word(adjusted[c][0])}" for c, own in sorted(words.items()) if adjusted[c][0] != own
-    ]
-    return [*lines, f"after Holm over the whole ledger: {', '.join(changed)}"] if changed else lines
+    """Return a line for each word, with its claims, each linked to where its evidence stands; those that Holm takes back last."""
+    words = {claim: verdict["verdict"] for claim, verdict in sorted(page.verdicts.items())}
+    lines = []
+    for w in filter(set(words.values()).__contains__, ORDER):
+        own = [claim for claim in words if words[claim] == w]
+        kept = [_evidence(c, c) for c in own if adjusted[c][0] == w]
+        taken = [_evidence(c, c) for c in own if adjusted[c][0] != w]
+        line = f"{word(w)}: {', '.join(kept)}; " if kept else f"{word(w)}, "
+        holm = f"no longer after Holm over the whole ledger: {', '.join(taken)}"
+        lines.append(line + holm if taken else line.removesuffix("; "))
+    return lines
 
 
 def by_word(claims: Iterable[tuple[str, str]]) -> str:
@@ -71,6 +70,6 @@ def _id(claim: str) -> str:
     return anchor(ledger_address(claim), claim)
 
 
-def _evidence(claim: str) -> str:
+def _evidence(claim: str, text: str = "evidence") -> str:
     """Return a link to the claim's verdict on the page itself, which `ledger` draws with this anchor."""
-    return anchor(f"#{ledger.place(claim)}", "evidence")
+    return anchor(f"#{ledger.place(claim)}", text)
