@@ -241,7 +241,7 @@ ledger.say(f"On the same maps: having to find every defect whole is worth {told(
 # So AU-sPRO values computed that way cannot be set beside those of other papers, and the comparison in Table 1 does so: the baselines there come from another benchmark with its own evaluation. How the printed values were made, only the authors know; the public code is what we can read. If it made them, PRADOT's printed AU-sPRO is, if anything, too low.
 #
 # ## Weights
-# The text says ResNet50, pretrained. The code asks timm for its default weights of that name, and they are not torchvision's: another training recipe, another network. The tree has no file that fixes timm's version, and defaults have moved before. None of the packages this book runs on has either, so the row below has a number only where this page runs at `scale="paper"`, with torchvision's two sets of weights, of which the second is made by a recipe of the same kind as timm's.
+# The text says ResNet50, pretrained. The code asks timm for its default weights of that name, and they are not torchvision's: another training recipe, another network. The tree has no file that fixes timm's version, and defaults have moved before. None of the packages this book runs on ships either, so the row below has a number only where this page runs at `scale="paper"`, with torchvision's two sets of weights, of which the second is made by a recipe of the same kind as timm's.
 
 # %%
 changes = []

@@ -13,7 +13,6 @@ def test_without_timm_the_message_says_what_to_do(monkeypatch):
 
 
 def test_maps_are_tokens_of_the_blocks_asked_for():
-    pytest.importorskip("timm")
     network = vision_transformer((1, 3), pretrained=False)
     assert network.channels == (384, 384)
     assert network.weights.startswith("random, seed 0 sha256:")
@@ -27,7 +26,6 @@ def test_maps_are_tokens_of_the_blocks_asked_for():
 
 
 def test_bad_names_blocks_and_hashes_are_refused():
-    pytest.importorskip("timm")
     with pytest.raises(ValueError, match="no transformer 'resnet18'"):
         vision_transformer(name="resnet18", pretrained=False)
     with pytest.raises(ValueError, match="numbers from 1 to 12"):
