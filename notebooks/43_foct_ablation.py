@@ -102,6 +102,9 @@ PRINTED = {
 }
 old = old.rename(index=lambda name: PRINTED.get(name, name))
 named = {there: name for name, there in STEPS.items()}
+order = [*STEPS.values(), *OUT.values()]
+
+# %%
 ends = {
     side: ledger.over_seeds(by_seed.loc[arena].droplevel("seed"))
     for side, arena in SIDES.items()
@@ -109,7 +112,7 @@ ends = {
 for metric, title in METRICS.items():
     mean, half = (
         pd.DataFrame({side: ends[side][k][metric] for side in SIDES})
-        .loc[[*STEPS.values(), *OUT.values()]]
+        .loc[order]
         .rename(index=named, columns=SIDES)
         for k in (0, 1)
     )
@@ -120,7 +123,7 @@ for metric, title in METRICS.items():
         old[there], mean, half, caption, ["foct Table 3"], folded=folded
     )
 for side, (mean, _) in ends.items():
-    both = mean.loc[[*STEPS.values(), *OUT.values()], [*METRICS]]
+    both = mean.loc[order, [*METRICS]]
     ledger.record(f"p43_{side}", {m: row.tolist() for m, row in both.rename(index=named).iterrows()}, tolerance=0.03)  # fmt: skip
 
 # %%
