@@ -138,8 +138,8 @@ class Banded(PaDiM):
         check_images(images)
         with torch.no_grad():
             channels = self._chosen(self._embedded(images[:1]).shape[1]).to(images.device)
-            some = [self._embedded(image)[:, channels].flatten(2) for image in images.split(1)]
-            features = torch.cat(some).permute(2, 0, 1)  # (places, N, d)
+            some = [self._embedded(image)[0, channels].flatten(1).T for image in images.split(1)]
+            features = torch.stack(some, dim=1)  # (places, N, d)
             mean = features.new_empty(len(features), len(channels))
             factor = features.new_empty(*mean.shape, len(channels))
             for band in zip(*(x.split(self.band) for x in (features, mean, factor)), strict=True):
