@@ -151,6 +151,14 @@ class Banded(PaDiM):
         self.size_ = (images.shape[-2], images.shape[-1])
         return self
 
+    def _factors(self, centred: Tensor) -> Tensor:
+        """Return what PaDiM does, faster: divided before they are multiplied, and the upper factor, which needs no copy."""
+        scaled = centred * max(1, centred.shape[1] - 1) ** -0.5
+        covariance = scaled.mT @ scaled
+        covariance.diagonal(dim1=1, dim2=2).add_(self.epsilon)
+        factor, failed = torch.linalg.cholesky_ex(covariance, upper=True)
+        return super()._factors(centred) if bool(failed.any()) else factor.mT  # which says what is singular
+
     def distances(self, images: Tensor) -> Tensor:
         """Return the Mahalanobis distance of every place, (N,h,w), sixteen pictures at a time."""
         return torch.cat([super(Banded, self).distances(some) for some in images.split(16)])
