@@ -220,6 +220,32 @@ def test_zeros_of_either_sign_are_tied():
     assert torch.equal(rank_cpu.matched_all(features, torch.eye(9)), torch.zeros(5, 6))
 
 
+def test_nothing_overflows_beside_a_smallest_value_that_is_huge():
+    features = rand(1, 9, 9, dtype=torch.float32)
+    features[0, 4, 4] = -2e38
+    weights, references = torch.full((9, 9), 1 / 81), torch.zeros(1, 1, 9)
+    found = rank_cpu.matched_map(features, references, weights, "mean")
+    assert found.isfinite().all()
+    assert_close(found, definition(features, references, weights, "mean"))
+
+
+def test_no_band_reads_beyond_the_padded_map(tmp_path):
+    """Numba checks every index in a process that asks for it, and keeps such code in a folder of its own."""
+    code = """
+import torch
+from otad.kernels import rank_cpu
+torch.set_num_threads(1)
+for most in (1, 3000):
+    rank_cpu.MAX_SUMS = most
+    for h, w in ((40, 5), (70, 9), (33, 20)):
+        for ties in ("mean", "index"):
+            rank_cpu.matched_map(torch.rand(2, h, w).round(decimals=1), torch.zeros(1, 2, 9), torch.eye(9), ties)
+"""
+    own = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=own)
+    assert done.returncode == 0, done.stderr
+
+
 def test_sizes_that_overflow_are_refused():
     with pytest.raises(ValueError, match="patch_size is 257"):
         rank_cpu.matched_map(torch.zeros(1, 257, 257), torch.zeros(1, 1, 257**2), torch.zeros(257**2, 1))

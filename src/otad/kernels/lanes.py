@@ -221,15 +221,16 @@ def _mean_error(v, k, stop, n_below, prefix):
 
 @compiled
 def stand_in(floor, prefix, references):
-    """Fill references[:, T² − 1 + n] with what is as far below the floor as n pixels of it are on average off.
+    """Fill references[:, T² − 1 + n] with what is as far from the floor as n pixels of it are on average off.
 
-    prefix : (R,T² + 1); references : (R,2T²), of which the first half is sorted.
+    It lies on the side of zero, where nothing overflows. prefix : (R,T² + 1); references : (R,2T²), of which the first half is sorted.
     """
     members = references.shape[1] // 2
     for r in range(len(references)):
         n_below = np.searchsorted(references[r, :members], floor)
         for n in range(1, members + 1):
-            references[r, members - 1 + n] = floor - _mean_error(floor, 0, n, n_below, prefix[r])
+            off = _mean_error(floor, 0, n, n_below, prefix[r])
+            references[r, members - 1 + n] = floor + off if floor < 0 else floor - off
 
 
 @compiled

@@ -37,7 +37,7 @@ def matched_map(features: Tensor, references: Tensor, weights: Tensor, ties: str
     features : (C,h,w) float32 or float64. references : (R,C,T²) sorted, of the same dtype.
     weights  : (T²,T²). ties : "mean" or "index". M is the mean over channels.
 
-    Time O(C h w (4T² + R T²)); memory: the padded map and 3 MAX_SUMS numbers. Returns (h,w).
+    Time O(C h w (4T² + R T²)); memory: the padded map, 2 or 4 bytes more a value, and 3 MAX_SUMS numbers. Returns (h,w).
     """
     grid = _Grid(features, weights)
     numbers, tied = grid.numbered(ties)
@@ -162,7 +162,8 @@ class _Grid:
         self.guard = (self.size - 1) * (self.width + 1)
         self.layout = (self.width, self.size, self.guard)
         self.channels = channels
-        n_values = 2 * self.guard + self.n_blocks(self.height) * LANES
+        # A band of rows begins where it likes, so its last block of lanes may reach one beyond that of all rows.
+        n_values = 2 * self.guard + (self.n_blocks(self.height) + 1) * LANES
         self.values = np.zeros((len(channels), n_values), channels.dtype)
         _run(lambda c: self.pad(channels[c], self.values[c, self.guard :]), range(len(channels)))
 
@@ -198,15 +199,15 @@ class _Grid:
         self.pad(numbers, padded[self.guard :])
         return numbers, last
 
-    def no_numbers(self, n_channels: int) -> np.ndarray:
-        """Room for the numbers of padded channels; the smallest may be lifted, so there is one more than pixels."""
-        kind = np.uint16 if self.n_windows < 2**16 else np.int32
+    def no_numbers(self, n_channels: int, second: int) -> np.ndarray:
+        """Room for the numbers of padded channels, of which the largest is at most N + second − 2."""
+        kind = np.uint16 if self.n_windows + second - 2 < 2**16 else np.int32
         return np.zeros((n_channels, self.values.shape[1]), kind)
 
     def numbered(self, ties: str) -> tuple[np.ndarray, _Tied]:
         """Number the values of all channels, and find what equal ones ask of `lanes.match`."""
         n = len(self.channels)
-        padded, lifts, halves = self.no_numbers(n), np.zeros(n, np.bool_), np.zeros(n, np.int64)
+        padded, lifts, halves = self.no_numbers(n, 2), np.zeros(n, np.bool_), np.zeros(n, np.int64)
         places = [np.empty(0, np.int64)] * n
 
         def work(c: int) -> None:
@@ -242,10 +243,10 @@ class _Grid:
         """Count a channel's values by rank: distinct values, padded numbers of the pixels among them, counts."""
         if self.n_windows * (self.members + 1) >= 2**31:
             raise ValueError(
-                f"{self.n_windows} patches of {self.members} pixels: expected fewer than 2³¹ values in all, so "
-                "that 32 bits number them; resize the images or take features of a larger stride."
+                f"{self.n_windows} patches of {self.members} pixels: counting all ranks would take more than 8 GiB a "
+                "channel; resize the images or take features of a larger stride."
             )
-        padded = self.no_numbers(1)[0]
+        padded = self.no_numbers(1, 1)[0]
         numbers, last = self.number(c, 1, padded)
         values = np.empty(last + 1, self.values.dtype)
         values[numbers] = self.channels[c]

@@ -35,12 +35,14 @@ def _stored(page: Path, named: set[str]) -> set[str]:
     """Return the names of the studies whose rows a page may read: none without `ledger.stored`, those it names itself if it always
     calls that with a name, and else all texts that are named anywhere."""
     try:
-        code = ast.parse(page.read_text(encoding="utf-8"))
+        code = list(ast.walk(ast.parse(page.read_text(encoding="utf-8"))))
     except SyntaxError:
         return named
-    asked = [node for node in ast.walk(code) if isinstance(node, ast.Attribute) and node.attr == "stored"]
-    calls = [node for node in ast.walk(code) if isinstance(node, ast.Call) and node.func in asked]
-    names = [call.args[0].value for call in calls if call.args and isinstance(call.args[0], ast.Constant)]
+    if any(isinstance(node, ast.ImportFrom) and any(a.name == "stored" for a in node.names) for node in code):
+        return named
+    asked = [node for node in code if isinstance(node, ast.Attribute) and node.attr == "stored"]
+    first = [node.args[0] for node in code if isinstance(node, ast.Call) and node.func in asked and node.args]
+    names = [str(word.value) for word in first if isinstance(word, ast.Constant)]
     return set(names) if len(names) == len(asked) else named
 
 
@@ -54,7 +56,8 @@ def inputs(page: str) -> Inputs:
     files |= {path for module in modules for path in sources.data(module) if _is_read(path, modules)}
     if not any(re.fullmatch(r"own-\d\d", name) for name in named):
         files = {path for path in files if path.name != COMMUNITY}
-    files |= {path for path in Path("results").glob("*.json") if path.stem in _stored(source, named)}
+    asked = _stored(source, named)
+    files |= {path for path in Path("results").glob("*.json") if path.stem in asked or path.name in named}
     files |= set(sources.closure("otad.publish.execute", PACKAGE).values())
     code = "\n".join(map(sources.code, sorted(tables)))
     return Inputs(

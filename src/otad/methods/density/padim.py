@@ -137,8 +137,12 @@ class Banded(PaDiM):
         check_numbers(self, "[0,inf)", "epsilon")
         check_images(images)
         with torch.no_grad():
-            channels = self._chosen(self._embedded(images[:1]).shape[1]).to(images.device)
-            some = [self._embedded(image)[0, channels].flatten(1).T for image in images.split(1)]
+            some: list[Tensor] = []
+            for image in images.split(1):
+                embedded = self._embedded(image)[0]
+                if not some:
+                    channels = self._chosen(len(embedded)).to(images.device)
+                some.append(embedded[channels].flatten(1).T)
             features = torch.stack(some, dim=1)  # (places, N, d)
             mean = features.new_empty(len(features), len(channels))
             factor = features.new_empty(*mean.shape, len(channels))
