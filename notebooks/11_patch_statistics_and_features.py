@@ -408,7 +408,7 @@ ledger.say("FCA takes {p11_fca_sww_ratio:.1f} times as long as SWW: both sort th
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say("Which matters more, the statistic or the features? On textures, drawn and photographed, with planted defects, other features move PRO by {p11_spread_features:.1f} points and another statistic by {p11_spread_statistics:.1f}; with steerable filters FCA is {p11_soft_lead[as in the table]:+.1f} points of AUROC from the best other statistic.", short=True)  # fmt: skip
+ledger.say("Which matters more, the statistic or the features? On textures with planted defects other features move PRO by {p11_spread_features:.1f} points, another statistic by {p11_spread_statistics:.1f}; with steerable filters FCA is {p11_soft_lead[as in the table]:+.1f} points of AUROC from the best other.", short=True)  # fmt: skip
 
 # %% [markdown]
 # ## Exercise

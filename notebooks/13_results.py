@@ -458,7 +458,7 @@ ledger.say("KNN takes {p13_knn_ratio:.0f} times as long as the median at the sam
 
 # %% tags=["remove-input"]
 where = "the paper's data" if own else "drawn and photographed textures with planted defects"  # fmt: skip
-ledger.say(f"Who finds a defect in a texture? On {where} FCA, which sees no normal picture, has a PRO of {{p13_shots_none[here]:.1f}} ({{p13_shots_none[print]:.1f}} in print), the older zero-shot method {{p13_table_3[Aota full][0]:.1f}}, PatchCore {{p13_shots_one[here]:.1f}} with one normal picture and {{p13_shots_all[here]:.1f}} with all ({{p13_shots_all[print]:.1f}} in print).", short=True)  # fmt: skip
+ledger.say(f"Who finds a defect? On {where} PRO is {{p13_shots_none[here]:.1f}} for FCA without a normal picture (in print {{p13_shots_none[print]:.1f}}), {{p13_table_3[Aota full][0]:.1f}} for Aota's method, {{p13_shots_one[here]:.1f}} for PatchCore with one, {{p13_shots_all[here]:.1f}} with all (in print {{p13_shots_all[print]:.1f}}).", short=True)  # fmt: skip
 lead = f"**Resolution is most of the lead over the older method.** Of {step['whole']} points of PRO the method itself is worth {step['method_full']} with the resolution held at full, and {step['method_low']} at low. **KNN pays most where the period is long**: {{p13_knn_weaves[mean]:+.1f}} points on weaves, {{p13_knn_photographs[mean]:+.1f}} on photographs. **Objects cost it more than textures**: measured from PatchCore, FCA is {{p13_objects_fair[mean]:.1f}} points further behind on cells; whether that is the wide margin of fca-20, its verdict says."
 if own:
     lead = f"**Resolution**: of {step['whole']} points the method itself is worth {step['method_full']} at full resolution."

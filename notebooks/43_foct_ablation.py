@@ -295,8 +295,11 @@ def here(key):
 
 # %% tags=["remove-input"]
 ledger.say(
-    f"Which of FOCT's parts helps? Turned scenes, two shots, points of image and pixel AUROC: transport {here('ct')}, past queries {here('oct')}, the foreground {here('foct')}; the exact mask less a random one {here('random')}.",
+    f"Which of FOCT's parts helps? Turned scenes, two shots, points of image and pixel AUROC: transport {here('ct')}, past queries {here('oct')}, the foreground {here('foct')}.",
     short=True,
+)
+ledger.say(
+    f"The exact mask less a random one, which knows nothing: {here('random')}."
 )
 
 # %% [markdown]

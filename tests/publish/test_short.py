@@ -60,10 +60,10 @@ def test_many_verdicts_are_grouped_by_their_words_those_that_holm_takes_back_las
     assert all(start in line for start, line in zip(starts, lines, strict=True))
     assert [line.count("#verdict-") for line in lines] == [3, 1, 1]
     assert 'href="#verdict-fca-04">fca-04<' in lines[1]
-    kept, taken = lines[0].split("; no longer after Holm over the whole ledger: ")
+    kept, taken = lines[0].split("; no longer after Holm: ")
     assert ("fca-02" in kept, "fca-03" in kept, "fca-05" in taken) == (True, True, True)
     only = in_short(_page(["fails", "holds"]), {"fca-01": ("inconclusive", 0.2), "fca-02": ("holds", 0.0)})
-    assert ">fails here</span>, no longer after Holm over the whole ledger: <a" in only
+    assert ">fails here</span>, no longer after Holm: <a" in only
 
 
 def test_a_page_without_verdicts_shows_its_sentence_alone_and_one_without_either_nothing():

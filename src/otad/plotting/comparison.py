@@ -75,7 +75,7 @@ def intervals(
     )
     spec = f"{{:+.{digits}f}} [{{:+.{digits}f}}, {{:+.{digits}f}}]"
     text = found.map(lambda ends: spec.format(*ends) if ends else "–")
-    rows = text.reset_index().drop(columns=list(hide))
+    rows = text.reset_index().drop(columns=list(hide)).rename_axis(columns=None)
     table(rows, caption=caption, shows=shows, folded=folded)
     return found
 

@@ -52,7 +52,7 @@ def _grouped(page: Page, adjusted: Adjusted) -> list[str]:
         kept = [_evidence(c, c) for c in own if adjusted[c][0] == w]
         taken = [_evidence(c, c) for c in own if adjusted[c][0] != w]
         line = f"{word(w)}: {', '.join(kept)}; " if kept else f"{word(w)}, "
-        holm = f"no longer after Holm over the whole ledger: {', '.join(taken)}"
+        holm = f"no longer after Holm: {', '.join(taken)}"
         lines.append(line + holm if taken else line.removesuffix("; "))
     return lines
 
