@@ -445,7 +445,7 @@ answer = "No." if lost else "Yes." if all(s["low"] > 0 for s in spans) else "Not
 
 # %% tags=["remove-input"]
 ledger.say(
-    f"Is FOCT, with a navigator that learns nothing, the best few-shot method? {answer} Its image AUROC at two shots less the best rival's is {{p42_lead_aligned[mean]:+.1f}} points [{{p42_lead_aligned[low]:+.1f}}, {{p42_lead_aligned[high]:+.1f}}] on {WHERE[0]} ({{p42_second_aligned}}), {{p42_lead_turned[mean]:+.1f}} [{{p42_lead_turned[low]:+.1f}}, {{p42_lead_turned[high]:+.1f}}] on {WHERE[1]} ({{p42_second_turned}}).",
+    f"Is FOCT, its navigator untaught, the best with few shots? {answer} With two it is {{p42_lead_aligned[mean]:+.1f}} points [{{p42_lead_aligned[low]:+.1f}}, {{p42_lead_aligned[high]:+.1f}}] of image AUROC from the best rival on {WHERE[0]} ({{p42_second_aligned}}), {{p42_lead_turned[mean]:+.1f}} [{{p42_lead_turned[low]:+.1f}}, {{p42_lead_turned[high]:+.1f}}] on {WHERE[1]} ({{p42_second_turned}}).",
     short=True,
 )
 ledger.say(
