@@ -439,7 +439,7 @@ plotting.table(costs, "Cost of features, one image of 224²", (), formats, timin
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say("What do features see of a defect, and where could a detector cheat? On drawn textures colours give a blur {p03_novelty[colours][blur]:.2f} times the novelty of the sound material, so that below 1 it is invisible, and stage 16 of a network {p03_novelty[network, stride 16][blur]:.2f} times; on real solar cells, recognising a thick busbar is worth {p03_bonus_busbars[mean]:+.2f} AUROC, so the book leaves those cells out.", short=True)  # fmt: skip
+ledger.say("What do features see of a defect, and where could a detector cheat? On drawn textures a blurred place is {p03_novelty[colours][blur]:.2f} times as far from the sound material as that is from itself in colours (below 1: invisible), and {p03_novelty[network, stride 16][blur]:.2f} times at a network's stride 16; on real solar cells, recognising a thick busbar is worth {p03_bonus_busbars[mean]:+.2f} AUROC, so the book leaves those cells out.", short=True)  # fmt: skip
 
 # %% [markdown]
 # ## Exercise

@@ -476,7 +476,7 @@ plotting.table(pd.DataFrame({"ms": one}), caption, formats="{:.1f}", timing=True
 
 # %% tags=["remove-input", "timing"]
 ledger.say(
-    "Compared with what? For FCA on planted defects one median patch is worth {p12_ahead_fca_all[mean]:+.1f} points of PRO [{p12_ahead_fca_all[low]:+.1f}, {p12_ahead_fca_all[high]:+.1f}] over all patches, which take {p12_all_fca:,.0f} times as long in a loop, {p12_exact_fca:.1f} times if the same numbers are looked up.",
+    "Which reference? For FCA on planted defects one median patch is worth {p12_ahead_fca_all[mean]:+.1f} points of PRO [{p12_ahead_fca_all[low]:+.1f}, {p12_ahead_fca_all[high]:+.1f}] over all patches, which take {p12_all_fca:,.0f} times as long in a loop, {p12_exact_fca:.1f} times if the same numbers are looked up.",
     short=True,
 )
 

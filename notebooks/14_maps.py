@@ -452,7 +452,7 @@ plotting.table(pd.DataFrame({"ms": costs}), caption, formats="{:.0f}", timing=Tr
 
 # %% tags=["remove-input"]
 ledger.say(
-    "Which pictures does FCA get wrong, if a rule chooses and not a person? Of {p14_pictures} with planted defects it ranks the pixels of {p14_fca_worse} worse than the older method does, the hardest kind of defect is *{p14_hardest_kind}*, and a mask drawn tighter or looser moves FCA's PRO by up to {p14_hand_pro_fca[span]:.0f} points on the same maps.",
+    "Which pictures does FCA get wrong, if a rule chooses and not a person? Of {p14_pictures} with planted defects it ranks the pixels of {p14_fca_worse} worse than Aota's method does, the hardest kind of defect is *{p14_hardest_kind}*, and a mask drawn tighter or looser moves FCA's PRO by up to {p14_hand_pro_fca[span]:.0f} points on the same maps.",
     short=True,
 )
 

@@ -325,7 +325,7 @@ ledger.say("Sorting takes {p15_card[T3]:.0f}, {p15_card[T9]:.0f} and {p15_card[T
 # ## What we found
 
 # %% tags=["remove-input", "timing"]
-ledger.say("Does the cost grow as the paper's Table 5 says? Measured on this machine, time grows with the number of pixels to the power {p15_fca_N:.1f} for FCA, {p15_fca_knn_N:.1f} with KNN references and {p15_aota_N:.1f} for the older method, and with the side of the patch to the power {p15_fca_T:.1f} for FCA.", short=True)  # fmt: skip
+ledger.say("Does the cost grow as the paper's Table 5 says? Here time grows with the number of pixels to the power {p15_fca_N:.1f} for FCA (printed: 1), {p15_fca_knn_N:.1f} with KNN references (2) and {p15_aota_N:.1f} for Aota's method (2), and with the patch's side to the power {p15_fca_T:.1f} for FCA (2, and a logarithm).", short=True)  # fmt: skip
 
 # %% [markdown]
 # ## Exercise

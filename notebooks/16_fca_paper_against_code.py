@@ -465,7 +465,7 @@ plotting.table(costs, caption, formats="{:.2f}", timing=True)
 
 # %% tags=["remove-input"]
 ledger.say(
-    "If you implement FCA's paper and not its code, what do you miss? On {p16_textures} textures with planted defects all differences together are worth {p16_together_whole[pro]:+.1f} points of PRO over the whole picture and {p16_together_centre[pro]:+.1f} [{p16_together_centre[pro_low]:+.1f}, {p16_together_centre[pro_high]:+.1f}] away from its border; one line, about the border, is worth {p16_edge_whole[pro]:+.1f}.",
+    "If you implement FCA's paper and not its code, what do you miss? On {p16_textures} textures with planted defects the code less the paper is worth {p16_together_whole[pro]:+.1f} points of PRO over the whole picture and {p16_together_centre[pro]:+.1f} [{p16_together_centre[pro_low]:+.1f}, {p16_together_centre[pro_high]:+.1f}] away from its border; one line, about the border, is worth {p16_edge_whole[pro]:+.1f}.",
     short=True,
 )
 

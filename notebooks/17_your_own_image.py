@@ -201,7 +201,7 @@ assert torch.equal(again.score(new).maps, detector.score(new).maps)
 # %% tags=["remove-input"]
 if mask is not None:
     ledger.say(
-        "Does it work on one picture, without training? In this page's own picture, leather with a hole, {p17_share_in_hole:.0%} of the strangest pixels lie in the hole, which covers {p17_share_by_chance:.1%} of it.",
+        "Does it work on one picture, without training? In this page's own picture, leather with a hole, {p17_share_in_hole:.0%} of the strangest 1 % of pixels lie in the hole, where {p17_share_by_chance:.1%} of all pixels are.",
         short=True,
     )
 

@@ -475,7 +475,7 @@ for key, name in (("image", "Table 1"), ("pixel", "Table 2")):
     ledger.record(f"p21_may_lead_{key}", first, tolerance=0.3)
 schools = " Which school leads hangs on DRAEM, which a laptop hardly trains." if all(hung) else ""  # fmt: skip
 WHERE = "the paper's data" if own else "a drawn texture, drawn scenes, a photograph and solar cells"  # fmt: skip
-ledger.say(f"Which of sixteen methods is best? On {WHERE} {{p21_first_image[0]}} finds pictures ({{p21_first_image[1]:.1f}} % AUROC; {{p21_may_lead_image}} may be first), {{p21_first_pixel[0]}} places ({{p21_first_pixel[1]:.1f}} %; {{p21_may_lead_pixel}} may). Ranks correlate with the printed ones by {{p21_spearman[image AUROC]:+.2f}} and {{p21_spearman[pixel AUROC]:+.2f}}.{schools}", short=True)  # fmt: skip
+ledger.say(f"Which of sixteen methods is best? On {WHERE} {{p21_first_image[0]}} leads on images ({{p21_first_image[1]:.1f}} % AUROC; {{p21_may_lead_image}} may lead), {{p21_first_pixel[0]}} on pixels ({{p21_first_pixel[1]:.1f}} %; {{p21_may_lead_pixel}} may). Ranks correlate with the printed ones by {{p21_spearman[image AUROC]:+.2f}} and {{p21_spearman[pixel AUROC]:+.2f}}.{schools}", short=True)  # fmt: skip
 
 # %% [markdown]
 # What a list of winners does not say: how long each was trained, by whom it was tuned, and how far the ranks would move on other draws of these classes. Here the second is nearly the same for all, the first has its curves, and the third its interval. What stays unequal is the budget: half a second is plenty for a Gaussian a place, half a minute little for a network from nothing.

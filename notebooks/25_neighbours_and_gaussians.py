@@ -343,7 +343,7 @@ plotting.table(pd.DataFrame({"s": spent}), caption="Fit and score on this machin
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say("What does a detector need to remember? On a drawn transistor a Gaussian a place remembers best, {p25_three[PaDiM][image]:.0f} % image AUROC against {p25_three[PatchCore][image]:.0f} % for PatchCore's patches; it loses most where the part is put down carelessly, {p25_drop[PaDiM]:.0f} points, and still has {p25_end[PaDiM]:.0f} against {p25_end[PatchCore]:.0f} % there. (One draw of the pictures.) PANDA's collapse, without its clip and at five times its rate, ends at {p25_panda[not clipped, rate × 5][last]:.0f} %.", short=True)  # fmt: skip
+ledger.say("What does a detector need to remember? On a drawn transistor a Gaussian a place remembers best, {p25_three[PaDiM][image]:.0f} % image AUROC against {p25_three[PatchCore][image]:.0f} % for PatchCore's patches; in another test it loses most to careless placing, {p25_drop[PaDiM]:.0f} points, and still has {p25_end[PaDiM]:.0f} against {p25_end[PatchCore]:.0f} % there. (One draw of the pictures.) PANDA's collapse, without its clip and at five times its rate, ends at {p25_panda[not clipped, rate × 5][last]:.0f} %.", short=True)  # fmt: skip
 
 # %% [markdown]
 # - Mahalanobis' distance knows which directions normal pictures use. With fewer pictures than channels the ridge decides what all others are worth.

@@ -442,7 +442,7 @@ plotting.table(costs, said, formats="{:.3f}", timing=True)
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say("Does a discrete plan free itself of the anomalies? On solar cells under four corruptions the anomalous patches' share of the plan falls by {p31_mean_drop[0]:.1f} % of itself [{p31_mean_drop[1]:.1f}, {p31_mean_drop[2]:.1f}]; the rule itself allows no more than {p31_largest_possible:.0f} %.", short=True)  # fmt: skip
+ledger.say("Does a discrete plan free itself of the anomalies? On solar cells under four corruptions the anomalous patches' share is {p31_mean_drop[0]:.1f} % of itself [{p31_mean_drop[1]:.1f}, {p31_mean_drop[2]:.1f}] below a continuous plan's; the rule itself allows no more than {p31_largest_possible:.0f} %.", short=True)  # fmt: skip
 
 # %% [markdown]
 # ## Exercise

@@ -324,7 +324,7 @@ else:
 
 # %% tags=["remove-input"]
 ledger.say(
-    "Does a rival that moves no parameter at test time stay ahead under contrast? On solar cells GNL leads TTAD, at the printed rate (the verdict takes the best one), in image AUROC by "
+    "Does a rival that moves no parameter at test time stay ahead under contrast? On solar cells GNL leads TTAD, at the printed learning rate (the verdict takes its best), in image AUROC by "
     + "; ".join(
         f"{lead:+.1f} points ({name})"
         for name, lead in ledger.recorded("p36_lead").items()

@@ -82,4 +82,4 @@ ledger.from_published("ttad-16", abs(margin - 1.5) < 0.25, margin, why)
 # ## What we found
 
 # %% tags=["remove-input"]
-ledger.say("Do the printed numbers say what the text says, where a laptop cannot look? On Real-IAD TTAD's maps lead by {p37_realiad_leads[gaussian_noise]:.1f}, {p37_realiad_leads[defocus_blur]:.1f} and {p37_realiad_leads[contrast]:.1f} points under noise, blur and contrast, and in the one block of classes that is left, contrast, it is the best of ten methods in {p37_table6[ttad][best of all in]:.0f} of thirty classes.", short=True)  # fmt: skip
+ledger.say("Do the printed numbers say what the text says, where a laptop cannot look? On Real-IAD TTAD's maps lead by {p37_realiad_leads[gaussian_noise]:.1f}, {p37_realiad_leads[defocus_blur]:.1f} and {p37_realiad_leads[contrast]:.1f} points over the next under noise, blur and contrast; by class, known for contrast alone, it is the best of ten methods in {p37_table6[ttad][best of all in]:.0f} of thirty classes.", short=True)  # fmt: skip

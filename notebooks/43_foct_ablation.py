@@ -295,7 +295,7 @@ def here(key):
 
 # %% tags=["remove-input"]
 ledger.say(
-    f"Which of FOCT's parts helps? Turned scenes, two shots, points of image and pixel AUROC: transport {here('ct')}, past queries {here('oct')}, the foreground {here('foct')}.",
+    f"What does each part of FOCT add in turn? Turned scenes, 2 shots, points of image and pixel AUROC: transport {here('ct')}, past queries {here('oct')}, the foreground {here('foct')}.",
     short=True,
 )
 ledger.say(

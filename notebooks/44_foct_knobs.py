@@ -319,9 +319,9 @@ for name, values in effects.items():
 
 # %% tags=["remove-input"]
 ledger.say(
-    "Which of FOCT's numbers would you have to get right? On "
+    "Which of FOCT's settings must be right? On "
     + ("MPDD" if scale == "paper" else "turned scenes")
-    + " at two shots {p44_widest_pixel} reach farthest in pixel AUROC, {p44_range_pixel[picks]:.1f} points, α and β {p44_range_pixel[α and β]:.1f}, L {p44_range_pixel[L]:.1f}, where another split moves it by {p44_spread[pixel]:.1f}; in image AUROC the picks reach {p44_range_image[picks]:.1f}, α and β {p44_range_image[α and β]:.1f}, another split {p44_spread[image]:.1f}; ρ reaches {p44_range_image[ρ]:.1f} and {p44_range_pixel[ρ]:.1f}.",
+    + " at two shots {p44_widest_pixel} reach farthest in pixel AUROC, {p44_range_pixel[picks]:.1f} points, α and β {p44_range_pixel[α and β]:.1f}, L {p44_range_pixel[L]:.1f}, where another split moves it by {p44_spread[pixel]:.1f}; in image AUROC the picks reach {p44_range_image[picks]:.1f}, α and β {p44_range_image[α and β]:.1f}, another split {p44_spread[image]:.1f}; ρ reaches {p44_range_image[ρ]:.1f}, in pixels {p44_range_pixel[ρ]:.1f}.",
     short=True,
 )
 ledger.say(

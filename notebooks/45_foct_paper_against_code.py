@@ -375,7 +375,7 @@ ledger.say("On a graphics card (an H200; stored, see page 12) a whole query as p
 # %% tags=["remove-input"]
 WHERE = "MPDD" if scale == "paper" else "turned scenes"
 ledger.say(
-    f"If you implement FOCT's paper and not its code, what changes? On {WHERE}, two shots and {{p45_seeds}} splits, the code's cost, picks, compression and shares together are worth {told('everything', 'image')} points of image AUROC and {told('everything', 'pixel')} of pixel AUROC, reading Equation 8 as printed {told('text', 'image')} and {told('text', 'pixel')}.",
+    f"If you implement FOCT's paper and not its code, what changes? On {WHERE}, two shots and {{p45_seeds}} splits, the code's cost, picks, compression and shares together are worth {told('everything', 'image')} points of image AUROC and {told('everything', 'pixel')} of pixel AUROC, Equation 8 as printed less the prose {told('text', 'image')} and {told('text', 'pixel')}.",
     short=True,
 )
 ledger.say(

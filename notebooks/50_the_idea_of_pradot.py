@@ -382,7 +382,7 @@ plotting.table(
 
 # %% tags=["remove-input"]
 ledger.say(
-    "How can a distance learn that colours have places? On drawn flags: a mirrored flag is {p50_mirror_fgw:.1f} times as far as an unmirrored one under fused Gromov–Wasserstein, the distance that inspired PRADOT, and {p50_mirror_linear:.0f} times as far under PRADOT's cost, which looks at coordinates.",
+    "How can a distance learn that colours have places? On drawn flags: a mirrored flag is {p50_mirror_fgw:.1f} times as far from a normal one as an unmirrored one under fused Gromov–Wasserstein, which inspired PRADOT, and {p50_mirror_linear:.0f} times as far under PRADOT's cost, which looks at coordinates.",
     short=True,
 )
 
