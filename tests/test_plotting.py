@@ -183,6 +183,17 @@ def test_several_columns_have_a_pair_each(shown):
     assert shown[0][0]["text/plain"].splitlines()[-1].split() == ["A", "1", "6", "2", "7"]
 
 
+def test_one_printed_column_stands_beside_several_of_ours(shown):
+    here = pd.DataFrame({"aligned": {"A": 6.0, "B": 7.0}, "turned": {"A": 8.0, "B": 9.0}})
+    plotting.beside(pd.Series({"A": 1.0}), here, half=here / 10)
+    lines = [line.split() for line in shown[0][0]["text/plain"].splitlines()]
+    assert lines[1] == ["printed", "here", "here"]
+    assert lines[2:] == [
+        ["A", "1.0", "6.0", "±", "0.6", "8.0", "±", "0.8"],
+        ["B", "–", "7.0", "±", "0.7", "9.0", "±", "0.9"],
+    ]
+
+
 def test_a_name_that_stands_twice_is_refused():
     twice = pd.Series([1.0, 2.0], index=["A", "A"])
     with pytest.raises(ValueError, match="stands there twice"):

@@ -160,19 +160,18 @@ def _padim() -> Iterator[Race]:
         return torch.linalg.cholesky_ex(found)[0]
 
     limit = "covariances and Cholesky factors in single precision (ours are in double)"
-    bands = Banded(looked, 100)
-    fit = lambda: bands.fit(images)  # noqa: E731
+    bands = partial(Banded(looked, 100).fit, images)
     yield Race(
         "PaDiM",
         "fit, a band of places at a time",
         size,
-        fit,
+        bands,
         refit,
         target=3.0,
         floor=covariances,
         limit=limit,
     )
-    yield Race("PaDiM", "fit", size, lambda: ours.fit(images), refit)
+    yield Race("PaDiM", "fit", size, partial(ours.fit, images), refit)
     yield Race(
         "PaDiM",
         "maps, without the backbone",

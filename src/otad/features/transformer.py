@@ -83,14 +83,9 @@ def vision_transformer(
             raise ValueError(
                 f"the weights of {name} cannot be loaded: {error}. Fetch them once with a network, or name a folder that has them in HF_HOME."
             ) from error
-    if (
-        not blocks
-        or list(blocks) != sorted(set(blocks))
-        or not 1 <= min(blocks) <= max(blocks) <= len(model.blocks)
-    ):
-        raise ValueError(
-            f"blocks are {tuple(blocks)}: expected numbers from 1 to {len(model.blocks)}, ascending."
-        )
+    depth = len(list(model.get_submodule("blocks").children()))
+    if not blocks or list(blocks) != sorted(set(blocks)) or not 1 <= min(blocks) <= max(blocks) <= depth:
+        raise ValueError(f"blocks are {tuple(blocks)}: expected numbers from 1 to {depth}, ascending.")
     digest = _digest(model)
     if sha256 is not None and not digest.startswith(sha256):
         raise ValueError(
